@@ -1,0 +1,168 @@
+"""The command line: `krakenws`, `python -m krakenws`, and the drop-in `krakenws.py`.
+
+`interface.md` is its contract: words in, whole lines out, one sentence for each error, and an exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from krakenws.cli.parser import parse
+from krakenws.core.redaction import Redactor
+from krakenws.errors import KrakenWSError
+from krakenws.sinks import ClosedPipe, Out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from krakenws.cli.commands import Context
+    from krakenws.cli.parser import CommandLine
+
+
+def entry() -> NoReturn:
+    """Run the command line of this process and leave it."""
+    _leave(main(sys.argv[1:]))
+
+
+def entry_drop_in() -> NoReturn:
+    """Run as the original script: transcripts by default, exit codes 0 and 1."""
+    _leave(1 if main(sys.argv[1:], drop_in=True) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without tearing the interpreter down: nothing is buffered, and it saves 3 ms."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main(argv: Sequence[str], *, drop_in: bool = False) -> int:
+    """Run one command line; return its exit code. Never raises but for a missing installation."""
+    shell = _Shell(argv, drop_in)
+    try:
+        return shell.run()
+    except ClosedPipe:
+        return 0
+    except KrakenWSError as error:
+        return shell.failed(error)
+    except KeyboardInterrupt:
+        return 130
+    except ModuleNotFoundError:
+        raise  # the drop-in says what to install
+    except Exception as error:  # noqa: BLE001 - the last resort of a command line
+        return shell.broke(error)
+
+
+def _output_of(argv: Sequence[str]) -> str:
+    """Return the output format a command line asks for, also when it cannot be understood otherwise."""
+    for at, word in enumerate(argv):
+        if word in {"-ojson", "-o=json", "--output=json"} or (
+            word in {"-o", "--output"} and argv[at + 1 : at + 2] == ["json"]
+        ):
+            return "json"
+    return os.environ.get("KRAKENWS_OUTPUT", "")
+
+
+class _Shell:
+    """One run's argv, stdout and stderr."""
+
+    def __init__(self, argv: Sequence[str], drop_in: bool) -> None:
+        self._argv = argv
+        self._drop_in = drop_in
+        self._program = "./krakenws.py" if drop_in else "krakenws"
+        self._redactor = Redactor()
+        self._out = Out(1)
+        self._context: Context | None = None
+        self._verbose = any(word in {"-v", "--verbose"} for word in argv)
+        self._quiet = False
+        self._output = _output_of(argv)
+
+    def run(self) -> int:
+        line = parse(self._argv)
+        if line.settings.get("version"):
+            from krakenws import __version__
+
+            self._out.write(f"krakenws {__version__}\n".encode())
+            return 0
+        if line.settings.get("help"):
+            self._out.write(self._help(line).encode())
+            return 0
+        from krakenws.cli import commands
+
+        self._context = self._make_context(line)
+        if line.feeds and line.feeds[0].tool:
+            return commands.run_tool(self._context, line.feeds[0])
+        return commands.run_feeds(self._context, line.feeds or parse(["ping"]).feeds)
+
+    def _help(self, line: CommandLine) -> str:
+        from krakenws.cli import help as texts
+
+        parts = [texts.of_tool(self._program, feed.tool) for feed in line.feeds if feed.tool]
+        parts += [texts.of_entry(self._program, feed.entry) for feed in line.feeds if feed.entry]
+        return "\n".join(parts) or texts.overview(self._program)
+
+    def _make_context(self, line: CommandLine) -> Context:
+        from krakenws.cli.commands import Context
+        from krakenws.cli.settings import options_of, resolve
+        from krakenws.directories import config_dir
+
+        settings = resolve(line.settings, os.environ, config_dir())
+        self._verbose = bool(settings.get("verbose"))
+        self._quiet = bool(settings.get("quiet"))
+        default = "transcript" if self._drop_in else "text" if os.isatty(1) else "json"
+        self._output = str(settings.get("output", default))
+        return Context(
+            options_of(settings),
+            settings,
+            output=self._output,
+            out=self._out,
+            note=self.note,
+            redactor=self._redactor,
+            program_dir=os.path.dirname(os.path.abspath(sys.argv[0])),
+        )
+
+    def note(self, sentence: str) -> None:
+        """Say a sentence on stderr, unless quiet."""
+        if not self._quiet:
+            self._say(sentence)
+
+    def _say(self, sentence: str) -> None:
+        text = f"krakenws: {self._redactor.clean(sentence)}\n"
+        try:
+            os.write(2, text.encode("utf-8", "backslashreplace"))
+        except OSError:
+            return  # nobody listens
+
+    def failed(self, error: KrakenWSError) -> int:
+        """Tell people and programs what ended the run."""
+        error.args = (self._redactor.clean(str(error)),)
+        self._say(str(error))
+        if self._verbose:
+            self._trace()
+        if self._output == "json":
+            from krakenws.sinks.lines import Json
+
+            try:
+                Json(self._out).failed(error)
+            except (ClosedPipe, KrakenWSError):
+                return error.exit_code
+        return error.exit_code
+
+    def broke(self, error: Exception) -> int:
+        """A defect of ours: one line, and how to report it."""
+        self._say(
+            f"a defect of krakenws: {type(error).__name__}: {error};"
+            + ("" if self._verbose else " run it again with -v and")
+            + " please report it with the command line"
+        )
+        if self._verbose:
+            self._trace()
+        return 1
+
+    def _trace(self) -> None:
+        from traceback import format_exc
+
+        self._say(format_exc())

@@ -1,0 +1,346 @@
+"""What each command does once its words are understood: feeds and trading in one run loop, and the tools."""
+
+from __future__ import annotations
+
+import os
+from time import time, time_ns
+
+from krakenws.core.catalog import Bound, bind
+from krakenws.directories import config_dir
+from krakenws.errors import UsageError
+from krakenws.sinks import Out, open_sink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from krakenws.cli.parser import Feed, Settings
+    from krakenws.core.catalog import Entry
+    from krakenws.core.dialect import Dialect
+    from krakenws.core.redaction import Redactor
+    from krakenws.net.credentials import Credentials
+    from krakenws.options import Options
+    from krakenws.sinks import Sink
+
+
+class Context:
+    """What a command runs with.
+
+    Attributes:
+        options: endpoints and deadlines.
+        settings: everything else that was set.
+        output: the output format.
+        out: stdout.
+        note: says a sentence on stderr, unless quiet.
+        redactor: the run's one redactor.
+        program_dir: where the program lies, for `WS_Token` beside it.
+        sink: what takes the output, once it is open.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        settings: Settings,
+        *,
+        output: str,
+        out: Out,
+        note: Callable[[str], None],
+        redactor: Redactor,
+        program_dir: str,
+    ) -> None:
+        self.options = options
+        self.settings = settings
+        self.output = output
+        self.out = out
+        self.note = note
+        self.redactor = redactor
+        self.program_dir = program_dir
+        self.sink: Sink | None = None
+
+    def open_sink(self, bound: Sequence[Bound]) -> Sink:
+        """Open the output."""
+        self.sink = open_sink(self.output, self.out, bound=bound, color=self._has_color(), warn=None)
+        return self.sink
+
+    def _has_color(self) -> bool:
+        wish = self.settings.get("color", "auto")
+        if wish != "auto":
+            return wish == "always"
+        return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and os.isatty(1)
+
+    def credentials(self) -> Credentials:
+        """Return what finds tokens and keys; the state file is opened only when a nonce is drawn."""
+        from krakenws.net.credentials import Credentials
+
+        token_file, key_file = self.settings.get("token_file"), self.settings.get("key_file")
+        return Credentials(
+            self.options,
+            self.redactor,
+            _next_nonce,
+            environ=os.environ,
+            working_dir=os.getcwd(),
+            program_dir=self.program_dir,
+            config_dir=config_dir(),
+            token_file=str(token_file) if token_file else None,
+            key_file=str(key_file) if key_file else None,
+        )
+
+    def pair_patterns(self, api: int) -> Callable[[str], list[str]]:
+        """Return what expands `*/USD`."""
+
+        def expand(pattern: str) -> list[str]:
+            from krakenws.net.pairs import load
+
+            pairs = load(self.options, refresh=False, now_s=time())
+            if pairs.note:
+                self.note(pairs.note)
+            return pairs.expand(pattern, api)
+
+        return expand
+
+
+def _next_nonce(key_id: str) -> int:
+    from krakenws.state import State
+
+    state = State()
+    try:
+        return state.next_nonce(key_id, time_ns())
+    finally:
+        state.close()
+
+
+def dialect_of(api: int) -> Dialect:
+    """Return the dialect of an API version."""
+    if api == 1:
+        from krakenws.core.v1 import V1
+
+        return V1
+    from krakenws.core.v2 import V2
+
+    return V2
+
+
+def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
+    """Run channels and commands of the catalog together; return the exit code."""
+    from krakenws.net.loop import Run, Stop
+
+    bound = [_bind(context, feed.entry, feed.words) for feed in feeds if feed.entry]
+    sink = context.open_sink(bound)
+    count, for_s = context.settings.get("count"), context.settings.get("for")
+    try:
+        with Stop() as stop:
+            run = Run(
+                context.options,
+                sink,
+                redactor=context.redactor,
+                credentials=context.credentials(),
+                note=context.note,
+                stop=stop,
+                count=count if isinstance(count, int) else None,
+                for_s=for_s if isinstance(for_s, float) else None,
+            )
+            for one in bound:
+                run.add(dialect_of(one.entry.api), one)
+            run.run()
+    finally:
+        sink.close()
+    return 0
+
+
+def _bind(context: Context, entry: Entry, words: Sequence[str]) -> Bound:
+    one = bind(entry, words, context.pair_patterns(entry.api))
+    if entry.name == "balances" and entry.api == 2:
+        context.note("balances is served by API v2: v1 never had it")
+    return one
+
+
+# ---- tools
+
+
+def run_tool(context: Context, feed: Feed) -> int:
+    """Run a tool; return the exit code."""
+    assert feed.tool is not None  # noqa: S101 - the caller looked
+    tools = {
+        "token": _token,
+        "pairs": _pairs,
+        "catalog": _catalog,
+        "decode": _decode,
+        "replay": _replay,
+    }
+    return tools[feed.tool.name](context, list(feed.words))
+
+
+def _token(context: Context, words: list[str]) -> int:
+    if words:
+        raise UsageError(f"token takes no words: {words[0]}")
+    from krakenws.net.credentials import TOKEN_FILE, store_token
+
+    token = context.credentials().renew()
+    path = os.path.abspath(str(context.settings.get("token_file") or TOKEN_FILE))
+    store_token(path, token.text)
+    if context.output == "json":
+        _write_json(context, [{"event": "token", "stored": path, "source": token.source}])
+    else:
+        context.out.write(f"stored in {path} (from {token.source}); use it within 15 minutes\n".encode())
+    return 0
+
+
+def _pairs(context: Context, words: list[str]) -> int:
+    from krakenws.net.pairs import load
+
+    pairs = load(context.options, refresh=bool(context.settings.get("refresh")), now_s=time())
+    if pairs.note:
+        context.note(pairs.note)
+    wanted = {name for word in words for pattern in word.split(",") for name in pairs.expand(pattern)}
+    rows = [row for row in pairs.rows if not words or row.wsname in wanted]
+    if words and not rows:
+        meant = pairs.nearest(words[0])
+        raise UsageError(f"no pair matches {words[0]}" + (f"; did you mean {meant}?" if meant else ""))
+    fields: tuple[str, ...] = type(rows[0]).__match_args__ if rows else ()
+    table = [[getattr(row, name) for name in fields] for row in rows]
+    if context.output == "json":
+        _write_json(
+            context,
+            (
+                {name: value for name, value in zip(fields, row, strict=True) if value is not None}
+                for row in table
+            ),
+        )
+    elif context.output == "csv":
+        _write_csv(context, [list(fields), *table])
+    else:
+        _write_table(context, [[name.replace("_", " ") for name in fields], *table])
+    return 0
+
+
+def _catalog(context: Context, words: list[str]) -> int:
+    from krakenws.cli.help import of_entry
+    from krakenws.cli.parser import entries, look_up
+
+    if context.settings.get("schema"):
+        from krakenws.core.schema import schema
+
+        _write_json(context, [schema(entries())], indent=2)
+        return 0
+    chosen = entries()
+    if words:
+        api = context.settings.get("api")
+        found = [look_up(word, api if isinstance(api, int) else None)[0] for word in words]
+        chosen = tuple(entry for entry in found if entry is not None)
+    if context.output == "json":
+        _write_json(context, map(_entry_fields, chosen))
+    elif words:
+        context.out.write("\n".join(of_entry("krakenws", entry) for entry in chosen).encode())
+    else:
+        rows: list[list[object]] = [["name", "api", "kind", "access", "parameters"]]
+        rows += [
+            [e.name, f"v{e.api}", e.kind, e.access, " ".join(param.name for param in e.params)]
+            for e in chosen
+        ]
+        _write_table(context, rows)
+    return 0
+
+
+def _entry_fields(entry: Entry) -> dict[str, object]:
+    return {
+        "name": entry.name,
+        "api": entry.api,
+        "kind": entry.kind,
+        "access": entry.access,
+        "help": entry.help,
+        "params": [
+            {
+                "name": param.name,
+                "kind": param.kind.word,
+                "help": param.help,
+                "required": param.required,
+                **({"choices": list(param.choices)} if param.choices else {}),
+                **({"default": param.default} if param.default is not None else {}),
+                "schema": dict(param.kind.schema),
+            }
+            for param in entry.params
+        ],
+        "examples": list(entry.examples),
+        "notes": list(entry.notes),
+        "source": entry.source,
+    }
+
+
+def _decode(context: Context, words: list[str]) -> int:
+    from krakenws.cli.decode import decode_file
+
+    if len(words) > 1:
+        raise UsageError(f"decode reads one file, or - for standard input: {words[1]} is one too many")
+    api = context.settings.get("api")
+    count = context.settings.get("count")
+    decode_file(
+        words[0] if words else "-",
+        context.open_sink(()),
+        dialect_of(api if isinstance(api, int) else 1),
+        context.options,
+        redactor=context.redactor,
+        note=context.note,
+        count=count if isinstance(count, int) else None,
+    )
+    return 0
+
+
+def _replay(context: Context, words: list[str]) -> int:
+    from krakenws.cli.replay import run_replay
+
+    if len(words) != 1:
+        raise UsageError("replay needs one recording: a file, - for standard input, or demo")
+    settings = context.settings
+    tls = settings.get("tls")
+
+    def ready(url: str) -> None:
+        context.out.write(f"serving {words[0]} at {url}\n".encode())
+        context.note(f"try: krakenws ticker XBT/USD --public-url {url}")
+
+    return run_replay(
+        words[0],
+        listen=str(settings.get("listen", "127.0.0.1:8766")),
+        speed=str(settings.get("speed", "1")),
+        loop=bool(settings.get("loop")),
+        tls=tls if isinstance(tls, tuple) else None,
+        ready=ready,
+    )
+
+
+# ---- tables
+
+
+def _write_json(context: Context, items: Iterable[object], indent: int | None = None) -> None:
+    from json import dumps
+
+    separators = (",", ":") if indent is None else (",", ": ")
+    lines = [dumps(item, separators=separators, indent=indent, ensure_ascii=False) for item in items]
+    context.out.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _write_csv(context: Context, table: list[list[object]]) -> None:
+    from csv import writer
+    from io import StringIO
+
+    text = StringIO()
+    writer(text, lineterminator="\n").writerows(
+        ["" if cell is None else cell for cell in row] for row in table
+    )
+    context.out.write(text.getvalue().encode())
+
+
+def _write_table(context: Context, table: list[list[object]]) -> None:
+    """Columns for eyes, numbers to the right."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in table]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    is_number = [
+        all(row[i].replace(".", "").isdigit() or not row[i] for row in cells[1:]) for i in range(len(widths))
+    ]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, is_number, strict=True)
+        )
+        for row in cells
+    )
+    context.out.write("".join(line.rstrip() + "\n" for line in lines).encode())

@@ -1,0 +1,121 @@
+"""`krakenws decode`: recorded frames through the same pipeline to any output, without a network."""
+
+from __future__ import annotations
+
+import sys
+from json import loads
+from time import time_ns
+
+from krakenws.core.events import Gap, Update, Violation
+from krakenws.core.protocol import ClientProtocol
+from krakenws.errors import RemoteProtocolError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from krakenws.core.dialect import Dialect
+    from krakenws.core.events import Event
+    from krakenws.core.redaction import Redactor
+    from krakenws.options import Options
+    from krakenws.sinks import Sink
+
+
+def decode_file(
+    path: str,
+    sink: Sink,
+    dialect: Dialect,
+    options: Options,
+    *,
+    redactor: Redactor,
+    note: Callable[[str], None],
+    count: int | None,
+) -> None:
+    """Write what the frames of a file say; `-` is standard input.
+
+    A line is a frame as received, or a recorded `{"t", "dir", "frame"}`; REST answers among them are skipped.
+    `received` is the recorded time, else the time of decoding.
+
+    Raises:
+        UsageError: the file cannot be read, or a recorded line is broken.
+        RemoteProtocolError: with `strict`, at the first frame that cannot be trusted.
+    """
+    protocol = ClientProtocol(dialect, options, path, jitter=lambda: 0.0, adopt=True)
+    left = count
+    for line_number, line in enumerate(_lines(path), start=1):
+        sent, frame, received_ns = _read(line, line_number, path)
+        if not frame:
+            continue
+        if not options.show_token:
+            _learn_token(frame, redactor)
+            frame = redactor.clean_bytes(frame)
+        if sent:
+            sink.sent([frame])
+            continue
+        events = protocol.receive([frame], received_ns, received_ns / 1e9)
+        if sink.wants_events:
+            sink.write(events)
+        else:
+            sink.received([frame])
+        for event in events:
+            _doubt(event, options, note)
+        if left is not None:
+            left -= sum(type(event) is Update for event in events)
+            if left <= 0:
+                break
+    sink.close()
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    file: BinaryIO
+    try:
+        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
+            yield from file
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _read(line: bytes, line_number: int, path: str) -> tuple[bool, bytes, int]:
+    """Return whether a frame was sent by the client, the frame, and when it was received."""
+    text = line.strip(b"\r\n")
+    if not text.startswith(b'{"t"') and b'"frame"' not in text[:200]:
+        return False, text, time_ns()
+    try:
+        recorded = loads(text)
+        frame, direction, at = recorded["frame"], recorded.get("dir", "in"), recorded.get("t")
+        if "url" in recorded:
+            return False, b"", 0
+        received_ns = _nanoseconds(at) if at is not None else time_ns()
+        return direction == "out", frame.encode("utf-8", "surrogatepass"), received_ns
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise UsageError(
+            f'{path}, line {line_number}: neither a frame nor a line of {{"t": …, "dir": …, "frame": …}}'
+        ) from None
+
+
+def _nanoseconds(text: str) -> int:
+    whole, _, fraction = str(text).partition(".")
+    return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
+
+
+def _learn_token(frame: bytes, redactor: Redactor) -> None:
+    """A recording may hold tokens: what a request or an echo calls `token` is a secret from here on."""
+    at = frame.find(b'"token"')
+    if at < 0:
+        return
+    value = frame[at + 7 : at + 600].lstrip(b" \t:")
+    if value[:1] == b'"':
+        redactor.add(value[1:].partition(b'"')[0].decode("utf-8", "replace").replace("\\/", "/"))
+
+
+def _doubt(event: Update | Event, options: Options, note: Callable[[str], None]) -> None:
+    if isinstance(event, Violation):
+        said = f"unusable frame: {event.cause}: {event.frame}"
+    elif isinstance(event, Gap) and event.to_ns is None:
+        said = f"gap in {event.channel} {event.symbol}: {event.cause}"
+    else:
+        return
+    if options.strict:
+        raise RemoteProtocolError(f"--strict: {said}")
+    note(said)

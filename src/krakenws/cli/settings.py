@@ -1,0 +1,93 @@
+"""Settings from their four places: option, environment, `config.toml`, default, in this order."""
+
+from __future__ import annotations
+
+from os.path import exists, join
+
+from krakenws.cli.parser import OPTIONS, read_setting
+from krakenws.core.catalog import nearest
+from krakenws.errors import UsageError
+from krakenws.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from krakenws.cli.parser import Option, Setting, Settings
+
+_PREFIX = "KRAKENWS_"
+_SWITCH = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+_COMMON = tuple(option for option in OPTIONS if not option.only_argv)
+
+
+def resolve(given: Mapping[str, Setting], environ: Mapping[str, str], config_dir: str) -> Settings:
+    """Return every setting that is not at its default.
+
+    Raises:
+        UsageError: a value that does not fit, or an unknown key in `config.toml`.
+    """
+    settings = _from_file(join(config_dir, "config.toml"))
+    settings.update(_from_environment(environ))
+    settings.update(given)
+    return settings
+
+
+def options_of(settings: Mapping[str, Setting]) -> Options:
+    """Return the `Options` that settings amount to."""
+    fields = {option.field for option in OPTIONS if option.field}
+    return Options(**{name: value for name, value in settings.items() if name in fields})  # type: ignore[arg-type]  # each option's parse gives its field's type
+
+
+def _from_environment(environ: Mapping[str, str]) -> Settings:
+    """An empty value counts as unset."""
+    settings: Settings = {}
+    for option in _COMMON:
+        name = _PREFIX + option.name.replace("-", "_").upper()
+        text = environ.get(name, "")
+        if text:
+            settings[option.key] = _value(option, text, f"the environment variable {name}:")
+    return settings
+
+
+def _value(option: Option, text: str, source: str) -> Setting:
+    if option.parse is not None:
+        return read_setting(option, text, source)
+    try:
+        on = _SWITCH[text.lower()]
+    except KeyError:
+        raise UsageError(f"{source} {text!a} is neither true nor false") from None
+    return option.value if on else not option.value
+
+
+def _from_file(path: str) -> Settings:
+    if not exists(path):
+        return {}
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    settings: Settings = {}
+    for name, value in table.items():
+        option = next((option for option in _COMMON if option.name == name.replace("_", "-")), None)
+        if option is None:
+            meant = nearest(name, [option.name for option in _COMMON])
+            raise UsageError(
+                f"{path}: there is no setting {name!a}" + (f"; did you mean {meant}?" if meant else "")
+            )
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        settings[option.key] = _value(option, text, f"{path}: {name} =")
+    return settings

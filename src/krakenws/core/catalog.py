@@ -1,0 +1,444 @@
+"""What may be said: channels and commands as data, and the grammar that binds words to their parameters.
+
+Everything about a word a user may type derives from here: help, validation, wire types, completion, JSON
+Schema, reference docs and the sandbox's input check. An `Entry` is declared once, in `v1.py` or `v2.py`.
+
+The grammar is the original script's: bare `BASE/QUOTE` pairs, a bare integer, `key=value` split at the first
+`=`, lists by comma. Names may be written in any case, with `-` or `_` anywhere.
+"""
+
+from __future__ import annotations
+
+from krakenws.errors import UsageError
+from krakenws.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    Value = str | int | bool | list[str]
+    Values = dict[str, Value]
+    Expand = Callable[[str], list[str]]
+    """Turns a pair pattern (`*/USD`) into pairs; given by the caller: it needs the exchange's list."""
+
+CHANNEL = "channel"
+COMMAND = "command"
+PUBLIC = "public"
+PRIVATE = "private"
+
+PAIR_ALIASES: dict[int, dict[str, str]] = {
+    1: {"BTC": "XBT", "DOGE": "XDG"},
+    2: {"XBT": "BTC", "XDG": "DOGE"},
+}
+"""Asset names users carry from one API to the other (quirks A1, A2). No other name is translated."""
+
+_QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF", "XBT", "BTC", "ETH", "DAI")
+_FORBIDDEN = "\"'`\\"
+
+
+@record
+class Kind:
+    """How the text of a value is read.
+
+    `parse` gives the value as it goes on the wire, or raises `ValueError` with words that follow "price=… ".
+    `word` names the kind in help; `schema` is its JSON Schema on the wire.
+    """
+
+    word: str
+    parse: Callable[[str], Value]
+    schema: Mapping[str, object]
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("is empty")
+    for character in text:
+        if character in _FORBIDDEN:
+            raise ValueError(f"contains {character}, which no Kraken value does")
+        if character < " " or character == "\x7f" or not character.isprintable():
+            raise ValueError(f"contains the control character U+{ord(character):04X}")
+    return text
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _decimal(text: str) -> str:
+    whole, dot, fraction = _text(text).partition(".")
+    if not _is_digits(whole) or (dot and not _is_digits(fraction)):
+        hint = (
+            "; write it out, without an exponent"
+            if "e" in text.lower() and any(map(str.isdigit, text))
+            else ""
+        )
+        raise ValueError(f"is not a decimal number such as 0.125{hint}")
+    return text
+
+
+def _price(text: str) -> str:
+    number = text.removesuffix("%")
+    try:
+        _decimal(number[1:] if number[:1] in {"+", "-", "#"} else number)
+    except ValueError as error:
+        raise ValueError(f"{error} (a price may begin with +, - or # and end with %)") from None
+    return text
+
+
+def _integer(text: str) -> int:
+    if not _is_digits(text):
+        raise ValueError("is not a whole number")
+    if len(text) > 20 or int(text) >= 1 << 64:
+        raise ValueError("is larger than 18446744073709551615")
+    return int(text)
+
+
+def _int32_text(text: str) -> str:
+    digits = text.removeprefix("-")
+    if not _is_digits(digits) or len(digits) > 10 or not -(1 << 31) <= int(text) < 1 << 31:
+        raise ValueError("is not a whole number of 32 bits")
+    return text
+
+
+_BOOLEANS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError:
+        raise ValueError("is neither true nor false") from None
+
+
+def _boolean_text(text: str) -> str:
+    return "true" if _boolean(text) else "false"
+
+
+def _list(text: str) -> list[str]:
+    return [_text(item.strip()) for item in text.split(",")]
+
+
+def _words(text: str) -> list[str]:
+    """Source: v1 editOrder, `oflags`: an empty string is allowed there and clears the flags."""
+    return _list(text) if text else []
+
+
+def _time(text: str) -> str:
+    if not _is_digits(text.removeprefix("+")):
+        raise ValueError("is neither 0, +SECONDS nor a unix time")
+    return text
+
+
+def _timestamp(text: str) -> str:
+    from datetime import datetime
+
+    try:
+        if datetime.fromisoformat(text).tzinfo is not None:
+            return _text(text)
+    except ValueError:
+        pass
+    raise ValueError("is not a time such as 2026-11-22T10:00:00.000Z")
+
+
+def _client_id(text: str) -> str:
+    """Source: v1 addOrder, `cl_ord_id`: a UUID with dashes, 32 hexadecimal digits, or up to 18 characters."""
+    bare = text.replace("-", "")
+    is_hex = len(bare) == 32 and all(c in "0123456789abcdefABCDEF" for c in bare)
+    if not (is_hex and len(text) in {32, 36}) and not (text.isascii() and len(text) <= 18):
+        raise ValueError("is neither a UUID, 32 hexadecimal digits nor at most 18 ASCII characters")
+    return _text(text)
+
+
+_STRING = {"type": "string"}
+_DECIMAL_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?$"}
+TEXT = Kind("text", _text, _STRING)
+AMOUNT = Kind("decimal", _decimal, _DECIMAL_SCHEMA)
+PRICE = Kind("price", _price, {"type": "string", "pattern": r"^[+#-]?\d+(\.\d+)?%?$"})
+INTEGER = Kind("integer", _integer, {"type": "integer", "minimum": 0})
+INT32_TEXT = Kind("integer", _int32_text, {"type": "string", "pattern": r"^-?\d{1,10}$"})
+BOOLEAN = Kind("true|false", _boolean, {"type": "boolean"})
+BOOLEAN_TEXT = Kind("true|false", _boolean_text, {"type": "string", "enum": ["true", "false"]})
+WORD = Kind("word", _text, _STRING)
+WORDS = Kind("word,…", _words, _STRING)
+"""A comma list that also is comma text on the wire (`oflags`)."""
+IDS = Kind("id,…", _list, {"type": "array", "items": _STRING})
+TIME = Kind("time", _time, _STRING)
+TIMESTAMP = Kind("timestamp", _timestamp, {"type": "string", "format": "date-time"})
+CLIENT_ID = Kind("id", _client_id, _STRING)
+PAIR = Kind("BASE/QUOTE", _text, {"type": "string", "pattern": "^[^/]+/[^/]+$"})
+PAIRS = Kind("BASE/QUOTE…", _list, {"type": "array", "items": {"type": "string"}})
+
+
+@record
+class Param:
+    """One parameter of an entry: light data, read by the grammar, help, docs and schema alike."""
+
+    name: str
+    kind: Kind
+    help: str
+    required: bool = False
+    choices: tuple[str | int, ...] = ()
+    default: Value | None = None
+    """What the exchange assumes; only those of `always` parameters are sent."""
+    always: bool = False
+    """Sent with its default when not given, as the original script does with depth and interval."""
+    bare: bool = False
+    """May stand as a bare integer."""
+    example: str = ""
+    wire: str = ""
+    """The field it becomes, when not `name`: `userref` of cancelOrder joins `txid`."""
+    at_least: int = 0
+
+
+@record
+class Entry:
+    """One channel or command, declared once.
+
+    `rows` names the row type of its data. `owes_snapshot` says that data must follow an ack (quirk L3);
+    `answers` names the list parameter whose length is the number of answers; `rules` are checks over all
+    values, each giving the sentence that is wrong or None. `reply` is the event or method of its answer.
+    """
+
+    api: int
+    name: str
+    kind: str
+    access: str
+    help: str
+    params: tuple[Param, ...] = ()
+    rows: str = ""
+    reply: str = ""
+    owes_snapshot: bool = False
+    answers: str = ""
+    trading: bool = False
+    explicit: bool = False
+    """Found only when its API is asked for by number: `balances` never existed on v1 (quirk P9)."""
+    rules: tuple[Callable[[Values], str | None], ...] = ()
+    examples: tuple[str, ...] = ()
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+    def param(self, name: str) -> Param | None:
+        """Return the parameter of that name in any spelling, or None."""
+        wanted = canonical(name)
+        return next((param for param in self.params if canonical(param.name) == wanted), None)
+
+    @property
+    def pairs(self) -> Param | None:
+        """The parameter that takes pairs, or None."""
+        return next((param for param in self.params if param.kind is PAIRS or param.kind is PAIR), None)
+
+
+@record
+class Bound:
+    """An entry with its values: names as declared, in the order given, wire types."""
+
+    entry: Entry
+    values: Values
+
+    @property
+    def symbols(self) -> list[str]:
+        """The pairs a channel is asked for; empty for private channels and commands."""
+        value = self.values.get("pair") or self.values.get("symbol")
+        return value if isinstance(value, list) else []
+
+
+def canonical(name: str) -> str:
+    """Fold the spellings of a name: `open-orders`, `open_orders`, `OPENORDERS` are `openorders`."""
+    return name.lower().translate({ord(character): None for character in "-_[]"})
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that `word` is most likely a slip of, or None."""
+    from difflib import get_close_matches
+
+    spelled = {canonical(choice): choice for choice in choices}
+    found = get_close_matches(canonical(word), spelled, n=1, cutoff=0.6)
+    return spelled[found[0]] if found else None
+
+
+def _meant(word: str, choices: Sequence[str]) -> str:
+    found = nearest(word, choices)
+    return f" Did you mean {found}?" if found else ""
+
+
+def normal_pair(text: str, api: int) -> str:
+    """Return a pair in the API's own spelling: upper case, `BTC`/`XBT` and `DOGE`/`XDG` as that API has them.
+
+    Raises:
+        ValueError: it is no BASE/QUOTE; the text says what is nearest.
+
+    Source: quirks A1, A6; v1.md section 12.
+    """
+    _text(text)
+    base, slash, quote = text.upper().partition("/")
+    if slash and text[: len(base)] == f"{base[:-1]}x":
+        base = text[: len(base)]  # AAPLx/USD: the one lower-case letter that Kraken's names have
+    if not slash:
+        found = _with_slash(text.upper())
+        raise ValueError(
+            "is not BASE/QUOTE" + (f"; did you mean {normal_pair(found, api)}?" if found else "")
+        )
+    if not base or not quote or "/" in quote or " " in text:
+        raise ValueError("is not BASE/QUOTE, such as XBT/USD")
+    names = PAIR_ALIASES[api]
+    return f"{names.get(base, base)}/{names.get(quote, quote)}"
+
+
+def _with_slash(text: str) -> str | None:
+    for separator in "-_:|":
+        base, found, quote = text.partition(separator)
+        if found and base.isalnum() and quote.isalnum():
+            return f"{base}/{quote}"
+    quote = next((name for name in _QUOTES if text.endswith(name) and len(text) > len(name) + 1), "")
+    return f"{text.removesuffix(quote)}/{quote}" if quote and text.isalnum() else None
+
+
+def find(entries: Iterable[Entry], name: str, api: int | None = None) -> Entry | None:
+    """Return the entry of that name in any spelling; without `api`, v1 first."""
+    wanted = canonical(name)
+    found = [
+        entry
+        for entry in entries
+        if canonical(entry.name) == wanted and (entry.api == api or (api is None and not entry.explicit))
+    ]
+    return min(found, key=lambda entry: entry.api, default=None)
+
+
+def bind(entry: Entry, words: Sequence[str], expand: Expand | None = None) -> Bound:
+    """Bind words (`XBT/USD`, `10`, `price=7500`) to the parameters of an entry.
+
+    Raises:
+        UsageError: one sentence on the first word that does not fit, with the valid choices and the nearest
+            spelling. Nothing is guessed and nothing rounded.
+    """
+    given: Values = {}
+    for word in words:
+        param, text = _place(entry, word)
+        _add(given, entry, param, _read(entry, param, text, expand))
+    values = _with_defaults(entry, given)
+    for rule in entry.rules:
+        wrong = rule(values)
+        if wrong:
+            raise UsageError(f"{entry.name}: {wrong}")
+    return Bound(entry, values)
+
+
+def _place(entry: Entry, word: str) -> tuple[Param, str]:
+    """Find the parameter a word belongs to, and its text."""
+    name, equals, text = word.partition("=")
+    if equals:
+        param = entry.param(name)
+        if param is None:
+            names = [param.name for param in entry.params]
+            known = f"it knows {', '.join(names)}" if names else "it takes no parameters"
+            raise UsageError(
+                f"{entry.name} has no parameter {shown(name)}; {known}.{_meant(name, names)}".rstrip(".")
+            )
+        return param, text
+    if _is_digits(word):
+        param = next((param for param in entry.params if param.bare), None)
+        if param is not None:
+            return param, word
+        raise UsageError(f"{entry.name} takes no bare number: {word}")
+    param = entry.pairs
+    if param is None:
+        raise UsageError(
+            f"{entry.name} does not take {shown(word)}; "
+            + (
+                f"parameters are written key=value: {', '.join(p.name for p in entry.params)}"
+                if entry.params
+                else "it takes no parameters"
+            )
+        )
+    return param, word
+
+
+def _read(entry: Entry, param: Param, text: str, expand: Expand | None) -> Value:
+    try:
+        if param.kind is PAIRS:
+            return [pair for item in text.split(",") for pair in _pairs(item, entry.api, expand)]
+        if param.kind is PAIR:
+            return normal_pair(text, entry.api)
+        value = param.kind.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{entry.name}: {param.name}={shown(text)} {error}") from None
+    if param.choices:
+        value = (
+            [_choose(entry, param, item) for item in value]
+            if isinstance(value, list)
+            else _choose(entry, param, value)
+        )
+    if isinstance(value, int) and not isinstance(value, bool) and value < param.at_least:
+        raise UsageError(f"{entry.name}: {param.name}={value} is below {param.at_least}")
+    return ",".join(value) if param.kind is WORDS and isinstance(value, list) else value
+
+
+def _pairs(text: str, api: int, expand: Expand | None) -> list[str]:
+    if "*" not in text and "?" not in text:
+        return [normal_pair(text, api)]
+    if expand is None:
+        raise ValueError("is a pattern, and there is no list of pairs to expand it from")
+    if "/" not in text:
+        raise ValueError("is no pattern of BASE/QUOTE, such as '*/USD'")
+    found = expand(normal_pair(text, api))
+    if not found:
+        raise ValueError("matches no pair the exchange lists")
+    return found
+
+
+def _choose(entry: Entry, param: Param, value: Value) -> str:
+    """Return the choice a value stands for, in the exchange's spelling."""
+    for choice in param.choices:
+        if value == choice or (isinstance(value, str) and canonical(value) == canonical(str(choice))):
+            return choice  # type: ignore[return-value]  # an int stays an int; callers only pass it on
+    choices = [str(choice) for choice in param.choices]
+    raise UsageError(
+        f"{entry.name}: {param.name}={shown(str(value))} is not offered; choose from {', '.join(choices)}."
+        f"{_meant(str(value), choices)}".rstrip(".")
+    )
+
+
+def _add(given: Values, entry: Entry, param: Param, value: Value) -> None:
+    name = param.wire or param.name
+    if name not in given:
+        given[name] = value
+        return
+    before = given[name]
+    if not isinstance(before, list) or not isinstance(value, list):
+        raise UsageError(f"{entry.name}: {param.name} is given twice")
+    before.extend(value)
+
+
+def _with_defaults(entry: Entry, given: Values) -> Values:
+    values: Values = {}
+    for param in entry.params:
+        name = param.wire or param.name
+        if param.always and name not in given and param.default is not None:
+            values[name] = param.default
+        elif param.required and name not in given:
+            raise UsageError(_missing(entry, param))
+    for name, value in given.items():
+        values[name] = list(dict.fromkeys(value)) if isinstance(value, list) else value
+    return values
+
+
+def _missing(entry: Entry, param: Param) -> str:
+    example = f", for example: {entry.examples[0]}" if entry.examples else ""
+    what = "a pair" if param.kind is PAIRS else f"{param.name}="
+    choices = f" ({', '.join(map(str, param.choices))})" if param.choices else ""
+    return f"{entry.name} needs {what}{choices}{example}"
+
+
+def shown(text: str) -> str:
+    """Make text of a user or of the wire fit for a terminal: control characters escaped, at most 60 long."""
+    cut = text if len(text) <= 60 else text[:57] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) or "(nothing)"

@@ -1,0 +1,229 @@
+"""What a protocol reports: one ordered stream of these, healing included.
+
+Every event has `received_ns`, wall-clock nanoseconds since 1970. `name` is its word in JSON. `Update` is made
+once a frame and therefore written by hand; the others are records whose fields, in their order, are the JSON
+event's fields (`*_ns` fields become RFC 3339 times without the suffix).
+"""
+
+from __future__ import annotations
+
+from krakenws.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from krakenws.core.book import Book
+    from krakenws.core.catalog import Entry, Values
+
+VERIFIED = "verified"
+UNVERIFIED = "unverified"
+
+
+class Route:
+    """One channel with its parameters and one symbol: what data is routed by.
+
+    Attributes:
+        entry: the channel's catalog entry.
+        values: its parameters as bound, the pair left out.
+        channel: the wire's name of it, `book-10`.
+        symbol: the pair; "" for private channels.
+        book: the verified book, for `book` channels that are kept.
+    """
+
+    __slots__ = ("book", "channel", "entry", "symbol", "values")
+
+    def __init__(self, entry: Entry, values: Values, channel: str, symbol: str) -> None:
+        self.entry = entry
+        self.values = values
+        self.channel = channel
+        self.symbol = symbol
+        self.book: Book | None = None
+
+    def __repr__(self) -> str:
+        return f"Route({self.channel}, {self.symbol or 'private'})"
+
+
+class Update:
+    """One data frame.
+
+    Attributes:
+        route: which channel and symbol it is of.
+        frame: the frame as received, redacted.
+        snapshot: True for a snapshot, False for an update.
+        trust: book frames: `verified` (checksum matched) or `unverified` (none to check); else None.
+        body: what was decoded on the way: a book's `BookChanges` (with `options.book` `top` or `full`: the
+            levels of that view after this frame), a private channel's payload list; else None.
+    """
+
+    __slots__ = ("body", "frame", "received_ns", "route", "snapshot", "trust")
+    name = "update"
+
+    def __init__(  # noqa: PLR0917 - once a frame: keywords would cost
+        self, route: Route, frame: bytes, received_ns: int, snapshot: bool, trust: str | None, body: Any
+    ) -> None:
+        self.route = route
+        self.frame = frame
+        self.received_ns = received_ns
+        self.snapshot = snapshot
+        self.trust = trust
+        self.body = body
+
+    def rows(self) -> list[Any]:
+        """Return the frame's typed rows (`krakenws.core.rows`), made on demand.
+
+        Raises:
+            Malformed: the payload does not have its channel's shape.
+        """
+        from krakenws.core.rows import rows_of
+
+        return rows_of(self)
+
+    def __repr__(self) -> str:
+        return f"Update({self.route!r}, {self.frame!r}, trust={self.trust})"
+
+
+@record
+class Event:
+    """What happened, and when this program learned of it."""
+
+    received_ns: int
+    name = "event"
+
+
+@record
+class Connected(Event):
+    """A connection is up: greeted, and ready for requests."""
+
+    endpoint: str
+    name = "connected"
+
+
+@record
+class Disconnected(Event):
+    """A connection is gone, or could not be made; `retry_in_s` is None when it is not tried again."""
+
+    endpoint: str
+    cause: str
+    retry_in_s: float | None = None
+    name = "disconnected"
+
+
+@record
+class Status(Event):
+    """The exchange's state, sent on connect and on each change. Source: v1 systemStatus."""
+
+    system: str
+    version: str = ""
+    connection_id: str = ""
+    """Decimal text: the number is above what a double holds (quirk F6)."""
+    name = "status"
+
+
+@record
+class Heartbeat(Event):
+    """The exchange is alive; once a second while anything is subscribed (quirk L1)."""
+
+    name = "heartbeat"
+
+
+@record
+class Pong(Event):
+    """The answer to a ping; `round_trip_s` in seconds."""
+
+    req_id: int | None
+    round_trip_s: float
+    name = "pong"
+
+
+@record
+class Subscribed(Event):
+    """The exchange confirmed a subscription. `params` as confirmed, defaults filled in."""
+
+    channel: str
+    symbol: str
+    params: Mapping[str, Any]
+    name = "subscribed"
+
+
+@record
+class Unsubscribed(Event):
+    """The exchange ended a subscription; asked for or not."""
+
+    channel: str
+    symbol: str
+    name = "unsubscribed"
+
+
+@record
+class Refused(Event):
+    """The exchange refused a subscription; the others stream on. `error` as sent."""
+
+    channel: str
+    symbol: str
+    error: str
+    name = "refused"
+
+
+@record
+class Answered(Event):
+    """One request's end: `Reply`, `Rejected` or `Unanswered`. `name` is its word in JSON."""
+
+    method: str
+    req_id: int
+
+
+@record
+class Reply(Answered):
+    """The exchange accepted a request. `result`: its fields, named as v2 names them."""
+
+    result: Mapping[str, Any]
+    name = "reply"
+
+
+@record
+class Rejected(Answered):
+    """The exchange refused a request; `error` as sent, `EOrder:Insufficient funds`."""
+
+    error: str
+    name = "reply"
+
+
+@record
+class Unanswered(Answered):
+    """A request was sent and no answer came: its outcome is unknown, and it is never sent again."""
+
+    hint: str
+    name = "unanswered"
+
+
+@record
+class Gap(Event):
+    """Continuity of one channel and symbol was broken.
+
+    Said when the break is noticed (`to_ns` None: the data on hand is worthless from here) and again, with
+    both ends, before the first data after it; a lost connection is noticed by `Disconnected` instead.
+    """
+
+    channel: str
+    symbol: str
+    cause: str
+    from_ns: int | None
+    to_ns: int | None = None
+    name = "gap"
+
+
+@record
+class Violation(Event):
+    """A frame that is not what the exchange promises; the stream goes on.
+
+    `frame` is its beginning, escaped; `length_bytes` its whole length.
+    """
+
+    cause: str
+    frame: str
+    length_bytes: int
+    channel: str = ""
+    symbol: str = ""
+    name = "violation"

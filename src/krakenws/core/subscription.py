@@ -1,0 +1,288 @@
+"""One wanted channel and symbol: its state, and what proves its data.
+
+States::
+
+    WANTED ──asked──▶ ASKED ──ack──▶ LIVE ──mismatch, sequence gap──▶ BROKEN ──snapshot──▶ LIVE
+      ▲                 │ refused: dropped        │ connection lost      │ not healed in time: asked again
+      └─────────────────┴─────────────────────────┴──────────────────────┘
+
+Only a subscription that was asked for takes data: what arrives for a `WANTED` one was still on its way when
+the exchange ended it (v1.md 5.5). A `BROKEN` one ignores data until it is healed, a book until its new
+snapshot: updates of the old subscription may come before that (quirks B17, B20). A book is verified on every
+frame that carries a checksum; a private channel by its sequence numbers. A channel that owes a snapshot and
+stays mute is broken as well (quirk L3).
+"""
+
+from __future__ import annotations
+
+from krakenws.core.book import Book
+from krakenws.core.dialect import BookChanges, Malformed
+from krakenws.core.events import UNVERIFIED, VERIFIED, Gap, Update
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from krakenws.core.dialect import Dialect, Envelope
+    from krakenws.core.events import Event, Route
+    from krakenws.options import Options
+
+WANTED = "wanted"
+ASKED = "asked"
+LIVE = "live"
+BROKEN = "broken"
+
+
+class Subscription:
+    """A wanted route and how far it is.
+
+    Attributes:
+        route: channel, parameters and symbol.
+        state: one of the constants of this module.
+        due: monotonic seconds at which it is asked for (again), or None.
+        tries: how often it was asked for since it was last good.
+        session: which token it was last asked with, by the protocol's count.
+        last_ns: books and private channels: arrival of the last good frame, or None.
+        settled: live, with nothing to announce: frames may pass unless they have to be verified.
+        plain: settled, and its frames need no look at all: no book, no sequence.
+    """
+
+    __slots__ = (
+        "_adopted",
+        "_from_ns",
+        "_gap",
+        "_has_snapshot",
+        "_reported",
+        "_sequence",
+        "_top",
+        "due",
+        "last_ns",
+        "plain",
+        "route",
+        "session",
+        "settled",
+        "state",
+        "tries",
+    )
+
+    def __init__(self, route: Route, *, adopted: bool = False) -> None:
+        """Adopted: found in a file of frames, where nothing can be asked for and nothing healed."""
+        self.route = route
+        self._adopted = adopted
+        self.state = LIVE if adopted else WANTED
+        self.due: float | None = None
+        self.tries = 0
+        self.session = 0
+        self.last_ns: int | None = None
+        self._gap = ""
+        self._from_ns: int | None = None
+        self._has_snapshot = False
+        self._reported = False
+        self._sequence: int | None = None
+        self._top: object = None
+        self.settled = self.plain = False
+        self._look()
+
+    def _look(self) -> None:
+        self.settled = self.state == LIVE and not self._gap and (self._has_snapshot or not self.is_book)
+        self.plain = self.settled and not self.needs_a_look
+
+    @property
+    def is_book(self) -> bool:
+        """Whether it is a book, kept or not."""
+        return self.route.entry.name == "book"
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Whether every frame is looked into, for its checksum or its sequence number."""
+        return self.is_book or not self.route.symbol
+
+    @property
+    def owes_snapshot(self) -> bool:
+        """Whether data must follow the ack although nothing happens on the market (quirk L3)."""
+        return self.route.entry.owes_snapshot and self.route.values.get("snapshot") is not False
+
+    def asked(self, due: float, session: int) -> None:
+        """A request for it is on its way; without an answer it is due again."""
+        if self.state == WANTED:
+            self.state = ASKED
+        self.due = due
+        self.tries += 1
+        self.session = session
+        self._look()
+
+    def later(self, due: float) -> None:
+        """The exchange was too busy; a broken subscription stays broken, it may still be in force."""
+        if self.state != BROKEN:
+            self.state = WANTED
+        self.due = due
+        self._look()
+
+    def confirmed(self, snapshot_due: float) -> bool:
+        """The exchange acknowledged it; return whether that is news.
+
+        What owes a snapshot is due again at `snapshot_due`.
+        """
+        if self.state == LIVE:  # its data came first, or an ack came twice
+            is_news, self._reported = not self._reported, True
+            return is_news
+        self.due = snapshot_due if self.owes_snapshot else None
+        self._sequence = None
+        if self.state == BROKEN and self.is_book:
+            return False
+        is_news = self.state != BROKEN
+        self.state = LIVE  # for a broken private channel: what follows the ack is the new subscription's
+        self._reported = True
+        self._look()
+        return is_news
+
+    def lost(self, cause: str, heard_ns: int) -> None:
+        """The connection, last heard of at `heard_ns`, is gone: ask again, announce the gap before data."""
+        self._break(cause, heard_ns)
+        self.state = WANTED
+        self.due = None
+        self.tries = 0
+        self._reported = False
+
+    def _break(self, cause: str, good_ns: int | None) -> None:
+        if self.state in {LIVE, BROKEN} and not self._gap:
+            self._gap, self._from_ns = cause, good_ns
+        self.route.book = None
+        self._has_snapshot = False
+        self._sequence = None
+        self._top = None
+        self.settled = self.plain = False
+
+    def broken(self, cause: str, received_ns: int) -> Gap:
+        """Its data is worthless from here on; return the announcement.
+
+        In a file of frames nothing can heal it, so that what follows is passed on, unverified.
+        """
+        self._break(cause, self.last_ns)
+        self.state = LIVE if self._adopted else BROKEN
+        return Gap(received_ns, self.route.entry.name, self.route.symbol, cause, self._from_ns)
+
+    def begun_anew(self) -> None:
+        """In a file of frames: an ack, so that sequence numbers begin again."""
+        self._sequence = None
+
+    def _healed(self, received_ns: int, events: list[Update | Event]) -> None:
+        """Announce the gap that ends with the data received now, if there is one."""
+        if self._gap:
+            route = self.route
+            events.append(
+                Gap(received_ns, route.entry.name, route.symbol, self._gap, self._from_ns, received_ns)
+            )
+            self._gap, self._from_ns = "", None
+        self.state = LIVE
+        self.due = None
+        self.tries = 0
+        self._look()
+
+    def receive(
+        self, frame: bytes, received_ns: int, dialect: Dialect, options: Options
+    ) -> list[Update | Event]:
+        """Return the events of one data frame of a public channel.
+
+        A `Gap` among them with `to_ns` None means that the subscription is broken now.
+
+        Raises:
+            Malformed: the frame does not have its channel's shape.
+        """
+        events: list[Update | Event] = []
+        if self.state == WANTED:
+            return events
+        if self.is_book:
+            self._book(dialect.book(frame), frame, received_ns, options, events)
+            return events
+        self._healed(received_ns, events)
+        events.append(Update(self.route, frame, received_ns, False, None, None))
+        return events
+
+    def _book(
+        self,
+        changes: BookChanges,
+        frame: bytes,
+        received_ns: int,
+        options: Options,
+        events: list[Update | Event],
+    ) -> None:
+        if not changes.snapshot and not self._has_snapshot and not self._adopted:
+            return
+        book = self._kept(changes, options)
+        trust = UNVERIFIED
+        if book is not None and options.verify:
+            wrong = _disproof(book, changes)
+            if wrong:
+                events.append(self.broken(wrong, received_ns))
+                if self.state == BROKEN:
+                    return
+                book = None
+            elif changes.checksum is not None:
+                trust = VERIFIED
+        if changes.snapshot and (book is not None or not options.verify):
+            self._has_snapshot = True
+            self._healed(received_ns, events)
+        self.last_ns = received_ns
+        shown = changes if options.book == "changes" else self._view(book, changes, options)
+        if shown is not None:
+            events.append(Update(self.route, frame, received_ns, changes.snapshot, trust, shown))
+
+    def _kept(self, changes: BookChanges, options: Options) -> Book | None:
+        """Return the book after a frame; None when none is kept, or no snapshot began it."""
+        book = self.route.book
+        if not changes.snapshot:
+            if book is not None:
+                _apply(book.update, changes)
+        elif options.verify or options.book != "changes":
+            depth = self.route.values["depth"]
+            self.route.book = book = Book(self.route.symbol, int(depth))  # type: ignore[arg-type]  # bound as an integer
+            _apply(book.snapshot, changes)
+        return book
+
+    def _view(self, book: Book | None, changes: BookChanges, options: Options) -> BookChanges | None:
+        """Return the whole book or its top after a frame; None without a book or with the top as it was."""
+        if book is None:
+            return None
+        if options.book == "full":
+            return BookChanges(book.asks(), book.bids(), changes.checksum, changes.snapshot)
+        top = book.asks(1), book.bids(1)
+        if top == self._top and not changes.snapshot:
+            return None
+        self._top = top
+        return BookChanges(*top, changes.checksum, changes.snapshot)
+
+    def receive_private(self, envelope: Envelope, frame: bytes, received_ns: int) -> list[Update | Event]:
+        """Return the events of one data frame of a private channel, in sequence or not (quirk P2).
+
+        v1 marks no snapshot; it is the frame with which the sequence begins, unless it was declined.
+        """
+        events: list[Update | Event] = []
+        if self.state in {WANTED, BROKEN}:
+            return events
+        sequence, before = envelope.sequence, self._sequence
+        if before is not None and sequence is not None and sequence != before + 1:
+            gap = self.broken(f"sequence {before} then {sequence}", received_ns)
+            if self.state == BROKEN:
+                return [gap]
+        is_snapshot = envelope.snapshot
+        if is_snapshot is None:
+            begins = before is None if sequence is None else sequence == 1
+            is_snapshot = begins and self.owes_snapshot
+        self._healed(received_ns, events)
+        self._sequence = sequence
+        self.last_ns = received_ns
+        events.append(Update(self.route, frame, received_ns, is_snapshot, None, envelope.body))
+        return events
+
+
+def _disproof(book: Book, changes: BookChanges) -> str:
+    """Return what is wrong with a book after a frame, or ""."""
+    if changes.checksum is not None and book.checksum() != changes.checksum:
+        return "checksum"
+    return "crossed book" if book.crossed else ""  # possible although the checksum passed (quirk B13)
+
+
+def _apply(method: object, changes: BookChanges) -> None:
+    try:
+        method(changes.asks, changes.bids)  # type: ignore[operator]  # Book.snapshot or Book.update
+    except ValueError as error:
+        raise Malformed(str(error)) from None

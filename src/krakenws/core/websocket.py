@@ -1,0 +1,547 @@
+"""RFC 6455, client role, sans I/O: bytes in, whole text messages out.
+
+Two objects, one after the other on the same connection. `Handshake` asks for the upgrade and judges the
+answer; the bytes behind an accepted answer go to `WebSocket`, which knows frames until the close.
+
+    Handshake   request ──▶ head ──101──▶ accepted: the rest belongs to a WebSocket
+                              └──else──▶ refused: a little of the body, for the message, then ConnectionFailed
+    WebSocket   open ──close frame sent or received──▶ closing ──close frame received──▶ over
+                 └───────────────the other side breaks a rule──────────────────────────▶ over (`failure`)
+
+Rules of this file:
+
+- A server's frame is not masked, so a message is a slice. Nearly all frames are unfragmented text below
+  64 KiB; `WebSocket._texts` cuts those, a whole read at once, and is written for speed alone. Whatever it
+  does not recognise (other opcodes, fragments, long or broken or unfinished frames) goes to
+  `WebSocket._frame`, which is written to be exact.
+- How a stream is cut into reads changes nothing: same messages, same close, same failure.
+- A frame is judged by its head, before its payload is kept. While a frame is unfinished, reads are only
+  collected: the cost of a message grows with its size, not with its size times its reads.
+- What the other side does wrong never raises in `WebSocket`: messages before it still count.
+"""
+
+from __future__ import annotations
+
+from krakenws.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+_HEAD_BYTES = 16 * 1024
+_BODY_BYTES = 512  # of a refusal; a message shows the first _SHOWN characters of it
+_RAW_BODY_BYTES = 4096  # the same with its chunk sizes
+_SHOWN = 120
+
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_FIN = 0x80
+_CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015)))  # may be sent; section 7.4.1 and IANA
+_CONTROL_BYTES = 125
+
+
+class Handshake:
+    """The HTTP upgrade: `request` is what to send, `receive` takes what comes back.
+
+    Build it while the connection is being made: the answer it expects is worked out here.
+
+    Args:
+        host: the Host header, with the port when it is not the default.
+        path: the resource, e.g. "/v2".
+        nonce: 16 random bytes.
+        user_agent: who is asking.
+
+    Raises:
+        LocalProtocolError: if an argument cannot stand in a request.
+
+    Source: RFC 6455, section 4.1.
+    """
+
+    __slots__ = ("_accept", "_head", "_host", "_received", "request")
+
+    def __init__(self, host: str, path: str, nonce: bytes, user_agent: str) -> None:
+        from binascii import b2a_base64
+        from hashlib import sha1
+
+        for what, word in (("host", host), ("path", path), ("user agent", user_agent.replace(" ", "_"))):
+            if not (word and word.isascii() and word.isprintable()) or " " in word:
+                raise LocalProtocolError(f"The {what} of a WebSocket request cannot be {_shown(word)!r}")
+        if not path.startswith("/") or len(nonce) != 16:
+            raise LocalProtocolError(
+                "A WebSocket request needs a path that begins with / and 16 random bytes"
+            )
+        key = b2a_base64(nonce, newline=False)
+        self._accept = b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False).decode()
+        self._host = host
+        self._received = bytearray()
+        self._head: _Head | None = None
+        self.request: bytes = (
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n"
+            f"User-Agent: {user_agent}\r\n\r\n"
+        ).encode()
+
+    def receive(self, data: bytes) -> bytes | None:
+        """Return None while more is needed, else the bytes behind the head: the upgrade was accepted.
+
+        Raises:
+            ConnectionFailed: if the answer is no, with its status and the beginning of its body.
+            RemoteProtocolError: if the answer is not one that RFC 6455, section 4.1, allows.
+        """
+        self._received += data
+        if self._head is None:
+            self._head = self._take_head(len(data))
+        if self._head is None:
+            return None
+        if self._head.status == 101:
+            self._check(self._head.fields)
+            return bytes(self._received)
+        body, whole = self._head.body(bytes(self._received[:_RAW_BODY_BYTES]))
+        if whole or len(self._received) >= _RAW_BODY_BYTES:
+            raise self._refusal(self._head, body)
+        return None
+
+    def end(self) -> None:
+        """Say why it came to nothing: the connection ended, or time ran out, while `receive` gave None.
+
+        Raises:
+            ConnectionFailed: always, with what came so far.
+        """
+        if self._head is not None:
+            raise self._refusal(self._head, self._head.body(bytes(self._received))[0])
+        if self._received:
+            begin = _shown(self._received.decode("latin-1"))
+            raise ConnectionFailed(f"{self._host} stopped in the middle of answering the upgrade: {begin}")
+        raise ConnectionFailed(f"{self._host} closed the connection before answering the WebSocket upgrade")
+
+    def _take_head(self, fresh: int) -> _Head | None:
+        """Return the head once it is whole; `_received` then holds only what came behind it."""
+        received = self._received
+        if len(received) < 8:
+            return None
+        if not received.startswith((b"HTTP/1.1", b"HTTP/1.0")):
+            begin = bytes(received[:8])
+            raise RemoteProtocolError(
+                f"{self._host} does not answer in HTTP (it begins with {begin!r}): check scheme and port"
+            )
+        end = received.find(b"\r\n\r\n", max(0, len(received) - fresh - 3))
+        if end + 4 > _HEAD_BYTES or (end < 0 and len(received) >= _HEAD_BYTES):
+            raise RemoteProtocolError(
+                f"{self._host} answers the upgrade with a head of more than {_HEAD_BYTES} bytes"
+            )
+        if end < 0:
+            return None
+        status_line, *lines = received[:end].decode("latin-1").split("\r\n")
+        del received[: end + 4]
+        status, _, reason = status_line[9:].partition(" ")
+        if status_line[8:9] != " " or len(status) != 3 or not (status.isascii() and status.isdigit()):
+            raise RemoteProtocolError(
+                f"{self._host} answers with a malformed status line: {_shown(status_line)}"
+            )
+        return _Head(int(status), reason, lines)
+
+    def _check(self, fields: dict[str, str]) -> None:
+        wrong = (
+            ("Upgrade", fields.get("upgrade", "").lower() != "websocket"),
+            ("Connection", "upgrade" not in map(str.strip, fields.get("connection", "").lower().split(","))),
+            ("Sec-WebSocket-Accept", fields.get("sec-websocket-accept") != self._accept),
+            ("Sec-WebSocket-Extensions", fields.get("sec-websocket-extensions", "") != ""),
+            ("Sec-WebSocket-Protocol", "sec-websocket-protocol" in fields),
+        )
+        for name, is_wrong in wrong:
+            if is_wrong:
+                value = fields.get(name.lower())
+                said = "is missing" if value is None else f"says {_shown(value)!r}"
+                raise RemoteProtocolError(
+                    f"{self._host} is no proper WebSocket server: its {name} header {said}"
+                )
+
+    def _refusal(self, head: _Head, body: bytes) -> ConnectionFailed:
+        text = _shown(body.decode("utf-8", "replace"))
+        status = head.status
+        if status == 403 or "error code: 1020" in text:  # Cloudflare: access denied (quirk N2)
+            advice = "blocked: this address or client is not let in"
+        elif status == 429:
+            advice = "too many connections: wait ten minutes"  # quirk N1
+        elif 300 <= status < 400:
+            target = _shown(head.fields.get("location", "nowhere"))
+            advice = f"it redirects to {target}: give that URL if you trust it"
+        elif status >= 500:
+            advice = "the server is in trouble: try again later"
+        else:
+            advice = "check the URL"
+        line = f"{status} {_shown(head.reason)}".strip()
+        said = f", it says: {text}" if text else ""
+        return ConnectionFailed(
+            f"{self._host} refused the WebSocket upgrade with {line} ({advice}){said}", status
+        )
+
+
+class _Head:
+    """Status and fields of an HTTP answer. Lenient: what a refusal says matters more than its form."""
+
+    __slots__ = ("fields", "reason", "status")
+
+    def __init__(self, status: int, reason: str, lines: list[str]) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            name, value = name.strip().lower(), value.strip()
+            self.fields[name] = f"{self.fields[name]}, {value}" if name in self.fields else value
+
+    def body(self, raw: bytes) -> tuple[bytes, bool]:
+        """Return the beginning of the body, and whether there is no need to wait for more of it."""
+        if "chunked" in self.fields.get("transfer-encoding", "").lower():
+            body, whole = _unchunked(raw)
+            return body[:_BODY_BYTES], whole or len(body) >= _BODY_BYTES
+        length = self.fields.get("content-length", "")
+        wanted = int(length) if length.isascii() and length.isdigit() and len(length) < 16 else _BODY_BYTES
+        if self.status < 200 or self.status in (204, 304):  # these have none; RFC 9112, section 6.3
+            wanted = 0
+        wanted = min(wanted, _BODY_BYTES)
+        return raw[:wanted], len(raw) >= wanted
+
+
+class WebSocket:
+    """One open connection's frames, client role.
+
+    Args:
+        mask: gives 4 fresh random bytes at each call (RFC 6455, section 5.3).
+        max_message_bytes: a longer message is refused from its head (close 1009).
+
+    Attributes:
+        close_code: why the other side closed; 1005 when it gave no code, None while it has not closed.
+        close_reason: its words with that.
+        failure: the rule the other side broke; nothing is parsed after it.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_close_sent",
+        "_fragments",
+        "_held",
+        "_mask",
+        "_max_message_bytes",
+        "_max_text_bytes",
+        "_needed",
+        "_out",
+        "_over",
+        "_pong",
+        "_small",
+        "_text",
+        "close_code",
+        "close_reason",
+        "failure",
+    )
+
+    def __init__(self, mask: Callable[[], bytes], max_message_bytes: int) -> None:
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.failure: RemoteProtocolError | None = None
+        self._mask = mask
+        self._max_message_bytes = max_message_bytes
+        self._small = min(126, max_message_bytes + 1)
+        self._max_text_bytes = min(0xFFFF, max_message_bytes)
+        self._text = _FIN | _TEXT  # what `_texts` looks for: nothing while a message is in fragments
+        self._fragments: bytearray | None = None
+        self._chunks: list[bytes] = []  # an unfinished frame: what is held of it, and what it needs
+        self._held = 0
+        self._needed = 0
+        self._out: list[bytes] = []
+        self._pong: bytes | None = None
+        self._close_sent = False
+        self._over = False
+
+    @property
+    def open(self) -> bool:
+        """Whether messages can be sent: no close frame went either way, and no rule was broken."""
+        return not (self._close_sent or self._over)
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """Return the whole text messages that `data` completes, in order, valid UTF-8, undecoded.
+
+        Never raises: a broken rule ends up in `failure` and a close frame in `bytes_to_send`. Messages still
+        count after our own close frame; whatever follows the other side's is ignored.
+        """
+        if self._over:
+            return []
+        if self._held:
+            self._chunks.append(data)
+            self._held += len(data)
+            if self._held < self._needed:
+                return []
+            data = b"".join(self._chunks)
+            self._held = 0
+        messages: list[bytes] = []
+        at, end = 0, len(data)
+        try:
+            while (at := self._texts(data, at, messages)) < end:
+                begin, at = at, self._frame(data, at, messages)
+                if at == begin:
+                    self._chunks = [data[at:]]
+                    self._held = end - at
+                    break
+        except RemoteProtocolError as violation:
+            # Without its traceback, which would keep this read alive in a cycle.
+            self._fail(violation.with_traceback(None))
+        return messages
+
+    def send(self, payload: bytes) -> None:
+        """Queue a text message: UTF-8, in one masked frame.
+
+        Raises:
+            LocalProtocolError: if the connection is closing or closed, or the payload is not UTF-8.
+        """
+        if not _is_utf8(payload):
+            raise LocalProtocolError("A text message has to be UTF-8")
+        self._send(_TEXT, payload)
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Queue a ping frame; its pong is not reported.
+
+        Raises:
+            LocalProtocolError: if the connection is closing or closed, or the payload exceeds 125 bytes.
+        """
+        if len(payload) > _CONTROL_BYTES:
+            raise LocalProtocolError(f"A ping carries at most {_CONTROL_BYTES} bytes, not {len(payload)}")
+        self._send(_PING, payload)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Queue a close frame, unless there was one or the connection is over.
+
+        Raises:
+            LocalProtocolError: if the code may not be sent (section 7.4) or the reason exceeds 123 bytes.
+        """
+        payload = code.to_bytes(2, "big") + reason.encode(errors="replace") if _is_close_code(code) else b""
+        if not 2 <= len(payload) <= _CONTROL_BYTES:
+            raise LocalProtocolError(f"A connection cannot be closed with code {code} and reason {reason!r}")
+        self._close(payload)
+
+    def bytes_to_send(self) -> bytes:
+        """Return what is to be sent, and forget it: b"" when nothing is.
+
+        Of the pings since the last call only the latest is answered, as section 5.5.3 allows: a flood of
+        pings makes no flood of pongs. The pong goes first, since nothing should follow a close frame.
+        """
+        if self._pong is not None:
+            self._out.insert(0, self._masked_frame(_PONG, self._pong))
+            self._pong = None
+        if not self._out:
+            return b""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def _texts(self, data: bytes, at: int, messages: list[bytes]) -> int:
+        """Take unfragmented text frames below 64 KiB from `at` on; return where the first other one begins.
+
+        The loop does not ask whether a frame is whole: if one is not, it is the last, and is taken back. Nor
+        does it look at UTF-8: one `isascii` of all messages settles it, Kraken's text being ASCII mostly.
+        """
+        text, small, most = self._text, self._small, self._max_text_bytes
+        first, begin = len(messages), at
+        append, end = messages.append, len(data)
+        try:
+            while at < end and data[at] == text:
+                begin = at
+                length = data[at + 1]
+                if length < small:
+                    start = at + 2
+                elif length == 126:
+                    length = data[at + 2] << 8 | data[at + 3]
+                    if not 126 <= length <= most:
+                        break
+                    start = at + 4
+                else:
+                    break
+                at = start + length
+                append(data[start:at])
+        except IndexError:
+            pass  # the data ends inside a head
+        if at > end:  # a slice stops where the data does: the last one is not whole
+            messages.pop()
+            at = begin
+        if not b"".join(messages[first:] if first else messages).isascii():
+            for index in range(first, len(messages)):
+                if not _is_utf8(messages[index]):
+                    del messages[index:]
+                    raise _not_utf8()
+        return at
+
+    def _frame(self, data: bytes, at: int, messages: list[bytes]) -> int:
+        """Take the one frame at `at`, of any kind; return where the next begins.
+
+        An unfinished frame is left alone: `at` is returned, and `_needed` is what it takes to get further.
+        """
+        available = len(data) - at
+        self._needed = 2
+        if available < 2:
+            return at
+        first, length = data[at], data[at + 1]
+        self._check_kind(first, length)
+        start = at + 2
+        if length >= 126:
+            width = 2 if length == 126 else 8
+            self._needed += width
+            start += width
+            if available < self._needed:
+                return at
+            length = int.from_bytes(data[at + 2 : start], "big")
+            _check_length(length, width)
+        opcode = first & 0x0F
+        if opcode < _CLOSE:
+            self._check_size(length)
+        self._needed += length
+        if available < self._needed:
+            return at
+        payload = data[start : start + length]
+        if opcode < _CLOSE:
+            self._data(payload, bool(first & _FIN), messages)
+        elif opcode == _PING:
+            self._pong = payload
+        elif opcode == _CLOSE:
+            self._closed(payload)
+            return len(data)  # nothing behind it counts
+        return start + length
+
+    def _check_kind(self, first: int, second: int) -> None:
+        """Refuse what the first two bytes already show to be wrong (section 5.2)."""
+        opcode = first & 0x0F
+        if first & 0x70:
+            raise RemoteProtocolError(f"A frame arrived with reserved bits set (first byte 0x{first:02x})")
+        if second & 0x80:
+            raise RemoteProtocolError("A masked frame arrived, but a server must not mask")
+        if opcode >= _CLOSE:
+            if opcode > _PONG:
+                raise RemoteProtocolError(f"A frame arrived with the unknown opcode 0x{opcode:x}")
+            if not first & _FIN or second > _CONTROL_BYTES:
+                raise RemoteProtocolError(
+                    "A control frame arrived that is fragmented or longer than 125 bytes"
+                )
+        elif opcode > _BINARY:
+            raise RemoteProtocolError(f"A frame arrived with the unknown opcode 0x{opcode:x}")
+        elif (opcode == _CONTINUATION) != (self._fragments is not None):
+            raise RemoteProtocolError("A message began within another, or went on without having begun")
+        elif opcode == _BINARY:
+            raise RemoteProtocolError("A binary message arrived, but this API sends text only", 1003)
+
+    def _check_size(self, length: int) -> None:
+        size = length + len(self._fragments or b"")
+        if size > self._max_message_bytes:
+            raise RemoteProtocolError(
+                f"A message of {size} bytes or more arrived, above the limit of {self._max_message_bytes}",
+                1009,
+            )
+
+    def _data(self, payload: bytes, is_last: bool, messages: list[bytes]) -> None:
+        if self._fragments is not None:
+            self._fragments += payload
+            if not is_last:
+                return
+            payload = bytes(self._fragments)
+            self._fragments = None
+            self._text = _FIN | _TEXT
+        elif not is_last:
+            self._fragments = bytearray(payload)
+            self._text = -1
+            return
+        if not _is_utf8(payload):
+            raise _not_utf8()
+        messages.append(payload)
+
+    def _closed(self, payload: bytes) -> None:
+        """Take the other side's close frame (section 5.5.1), and echo it unless it is an echo itself."""
+        code, reason = int.from_bytes(payload[:2], "big"), payload[2:]
+        if payload and (len(payload) < 2 or not _is_close_code(code)):
+            raise RemoteProtocolError(
+                "A close frame arrived with a code that must not be sent, or half a code"
+            )
+        if not _is_utf8(reason):
+            raise RemoteProtocolError("A close frame arrived whose reason is not UTF-8", 1007)
+        self.close_code = code if payload else 1005
+        self.close_reason = reason.decode()
+        self._close(payload[:2])
+        self._over = True
+
+    def _fail(self, violation: RemoteProtocolError) -> None:
+        self.failure = violation
+        self._close(violation.close_code.to_bytes(2, "big") + str(violation).encode()[: _CONTROL_BYTES - 2])
+        self._over = True
+        self._chunks.clear()
+        self._fragments = None
+
+    def _close(self, payload: bytes) -> None:
+        if self.open:
+            self._send(_CLOSE, payload)
+            self._close_sent = True
+
+    def _send(self, opcode: int, payload: bytes) -> None:
+        if not self.open:
+            raise LocalProtocolError("Nothing can be sent any more: the connection is closing or closed")
+        self._out.append(self._masked_frame(opcode, payload))
+
+    def _masked_frame(self, opcode: int, payload: bytes) -> bytes:
+        size = len(payload)
+        if size < 126:
+            head = bytes((_FIN | opcode, 0x80 | size))
+        elif size <= 0xFFFF:
+            head = bytes((_FIN | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
+        else:
+            head = bytes((_FIN | opcode, 0x80 | 127)) + size.to_bytes(8, "big")
+        key = self._mask()
+        # One exclusive-or of two long integers: byte by byte would be fifty times slower.
+        pad = (key * (size // 4 + 1))[:size]
+        masked = int.from_bytes(payload, "little") ^ int.from_bytes(pad, "little")
+        return head + key + masked.to_bytes(size, "little")
+
+
+def _check_length(length: int, width: int) -> None:
+    """Refuse a length that 7 or 16 bits could have said, or one beyond 63 bits (section 5.2)."""
+    if length < 126 or (width == 8 and length <= 0xFFFF):
+        raise RemoteProtocolError(f"A frame arrived whose length {length} is not in its shortest form")
+    if length >> 63:
+        raise RemoteProtocolError("A frame arrived whose length has its highest bit set")
+
+
+def _is_close_code(code: int) -> bool:
+    """Whether a close frame may carry `code` (section 7.4)."""
+    return code in _CLOSE_CODES or 3000 <= code <= 4999
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _not_utf8() -> RemoteProtocolError:
+    return RemoteProtocolError("A text message arrived that is not UTF-8", 1007)
+
+
+def _unchunked(raw: bytes) -> tuple[bytes, bool]:
+    """Return what the chunks hold so far, and whether the last one is there (RFC 9112, section 7.1)."""
+    body = b""
+    while True:
+        size_text, newline, rest = raw.partition(b"\r\n")
+        if not newline:
+            return body, False
+        try:
+            size = int(size_text.partition(b";")[0], 16)
+        except ValueError:
+            return body + raw, False  # no chunks after all: show it as it is
+        if size <= 0:
+            return body, True
+        body += rest[:size]
+        raw = rest[size + 2 :]
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of foreign text, fit for one line of a terminal."""
+    text = " ".join(text.split())[:_SHOWN]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

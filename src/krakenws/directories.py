@@ -1,0 +1,82 @@
+"""Where files of the user live (configuration, state, cache, runtime), and how one is replaced.
+
+On Linux the XDG base directory specification is read here, in a few lines: platformdirs gives the same
+answers (a test compares them) but costs 17 ms of a start-up of 26. Elsewhere platformdirs decides.
+
+Source: https://specifications.freedesktop.org/basedir-spec/latest/
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_NAME = "krakenws"
+
+
+def config_dir() -> str:
+    """Return the directory of `config.toml` and of the key file; it may not exist."""
+    return _user_dir("XDG_CONFIG_HOME", ".config", "user_config_dir")
+
+
+def state_dir() -> str:
+    """Return the directory of what must outlive a run; it may not exist."""
+    return _user_dir("XDG_STATE_HOME", ".local/state", "user_state_dir")
+
+
+def cache_dir() -> str:
+    """Return the directory of what can be fetched again; it may not exist."""
+    return _user_dir("XDG_CACHE_HOME", ".cache", "user_cache_dir")
+
+
+def runtime_dir() -> str:
+    """Return the directory of sockets; it may not exist.
+
+    platformdirs decides on every system: it refuses a directory that another user could replace.
+    """
+    import warnings
+
+    import platformdirs
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it fell back from an unset variable is no news to our user
+        return platformdirs.user_runtime_dir(_NAME, appauthor=False)
+
+
+def replace_file(path: str, text: str) -> None:
+    """Make `text` the content of a file that only its owner can read: whole and on the disk, or not at all.
+
+    Raises:
+        OSError: it could not be written; what was there still is.
+    """
+    temporary = f"{path}.{os.urandom(4).hex()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _user_dir(variable: str, default: str, elsewhere: str) -> str:
+    if sys.platform != "linux":
+        import platformdirs
+
+        return str(getattr(platformdirs, elsewhere)(_NAME, appauthor=False))
+    base = os.environ.get(variable, "")
+    if not os.path.isabs(base):  # unset, empty, or relative, which the specification tells us to ignore
+        base = os.path.join(_home(), default)
+    return os.path.join(base, _NAME)
+
+
+def _home() -> str:
+    home = os.environ.get("HOME", "")
+    if os.path.isabs(home):
+        return home.rstrip("/")
+    import pwd
+
+    return pwd.getpwuid(os.getuid()).pw_dir

@@ -1,0 +1,108 @@
+"""Every exception of krakenws, its exit code, and whether trying again can help.
+
+An event is something a stream survives; an exception ends the run. A message says what happened, to what,
+and what to do next, in one sentence without a trailing full stop.
+"""
+
+from __future__ import annotations
+
+
+class KrakenWSError(Exception):
+    """Anything that ends a run: `exit_code` is the process's, `retryable` whether trying again can help."""
+
+    exit_code = 1
+    retryable = False
+
+
+class UsageError(KrakenWSError):
+    """The words do not fit the catalog; nothing was opened or sent."""
+
+    exit_code = 2
+
+
+class CredentialsError(KrakenWSError):
+    """There is no usable token or key, or the exchange refused it."""
+
+    exit_code = 3
+
+
+class ConnectionFailed(KrakenWSError):
+    """No connection could be made, or it was lost for good.
+
+    Attributes:
+        http_status: the status of a refused WebSocket upgrade or REST call, else None.
+    """
+
+    exit_code = 4
+    retryable = True
+
+    def __init__(self, message: str, http_status: int | None = None) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+
+
+class RequestRejected(KrakenWSError):
+    """The exchange said no. `code` is its text as sent, e.g. "EOrder:Insufficient funds"."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class OutcomeUnknown(KrakenWSError):
+    """A request was sent and not answered: look before sending it again."""
+
+    exit_code = 6
+
+
+class SinkError(KrakenWSError):
+    """A file, terminal or broker could not take the data."""
+
+    exit_code = 7
+
+
+class PolicyRefused(KrakenWSError):
+    """The user's own policy forbids it."""
+
+    exit_code = 8
+
+
+class ProtocolError(KrakenWSError):
+    """The rules of the wire were broken; raised as one of its two children."""
+
+    exit_code = 9
+
+
+class LocalProtocolError(ProtocolError):
+    """We were about to break the rules of the wire: a defect of the caller."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side broke the rules of the wire.
+
+    Attributes:
+        close_code: the WebSocket close code that answers it (RFC 6455, section 7.4.1).
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, close_code: int = 1002) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+EXIT_CODES: tuple[tuple[int, str], ...] = (
+    (0, "done; accepted; a stream ended as asked (--count, --for, Ctrl-C, SIGTERM, closed pipe)"),
+    (1, "anything unforeseen: a defect of krakenws; -v shows the traceback"),
+    (2, "usage: the words do not fit the catalog; nothing was sent"),
+    (3, "no usable credentials, or the exchange refused them"),
+    (4, "could not connect, or the connection was lost for good"),
+    (5, "the exchange said no: order refused, every subscription refused"),
+    (6, "outcome unknown: sent, not answered; look before sending again"),
+    (7, "a destination could not take the data (disk full, broker gone)"),
+    (8, "refused by the user's own policy file"),
+    (9, "--strict: data not trustworthy"),
+)
+"""What each exit code of the command line means: help and docs print this table."""

@@ -1,0 +1,1 @@
+"""The exchange's side of the conversation, pure as well."""

@@ -1,0 +1,521 @@
+"""The command line's shell: one blocking poll loop over the sockets and one timer; no asyncio, no threads.
+
+A frame's way to stdout: one `recv` → every whole frame of it → `ClientProtocol.receive` → one write of the
+sink. Nothing is queued; a slow sink slows the socket. Streams and one-shot commands share this loop and
+differ only in when they end.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from os import environ, urandom
+from time import monotonic, time_ns
+
+from krakenws import __version__
+from krakenws.core.catalog import CHANNEL, PRIVATE
+from krakenws.core.events import Disconnected, Gap, Refused, Rejected, Reply, Unanswered, Update, Violation
+from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
+from krakenws.core.websocket import Handshake, WebSocket
+from krakenws.errors import (
+    ConnectionFailed,
+    CredentialsError,
+    KrakenWSError,
+    OutcomeUnknown,
+    RemoteProtocolError,
+    RequestRejected,
+)
+from krakenws.net.poller import READ, Poller
+from krakenws.net.transport import Transport, parse_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Protocol
+
+    from krakenws.core.catalog import Bound
+    from krakenws.core.dialect import Dialect
+    from krakenws.core.events import Event
+    from krakenws.core.redaction import Redactor
+    from krakenws.net.credentials import Credentials, Token
+    from krakenws.net.transport import Target
+    from krakenws.options import Options
+
+    class EventSink(Protocol):
+        """What the loop needs of a sink (`krakenws.sinks.Sink`)."""
+
+        wants_events: bool
+
+        def sent(self, frames: list[bytes]) -> None: ...  # noqa: D102
+        def received(self, frames: list[bytes]) -> None: ...  # noqa: D102
+        def write(self, events: list[Update | Event]) -> None: ...  # noqa: D102
+
+
+_GOODBYE_S = 0.3
+_AUTH_ERRORS = ("ESession:", "EGeneral:Permission denied", "EAPI:Invalid key", "EAuth:", "EAccount:")
+
+
+class Stop:
+    """SIGINT and SIGTERM as a flag that also wakes the loop; a context manager.
+
+    Inside `interruptible` a signal raises `Stopped` at once: for calls that block in C.
+    """
+
+    def __init__(self) -> None:
+        self.set = False
+        self._raises = False
+        self._ours, self._theirs = socket.socketpair()
+        self._before: dict[int, object] = {}
+        self._wakeup = -1
+
+    @property
+    def wakeup(self) -> socket.socket:
+        """A socket that becomes readable when a signal came."""
+        return self._ours
+
+    def __enter__(self) -> Stop:  # noqa: PYI034 - nobody derives from it, and typing costs start-up
+        for sock in (self._ours, self._theirs):
+            sock.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal itself gave
+        signal.set_wakeup_fd(self._wakeup)
+        self._ours.close()
+        self._theirs.close()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.set = True
+        if self._raises:
+            raise Stopped
+
+    def interruptible(self, call: Callable[[], Token]) -> Token:
+        """Return what `call` gives, unless a signal ends it first."""
+        self._raises = True
+        try:
+            return call()
+        finally:
+            self._raises = False
+
+
+class Stopped(Exception):
+    """A signal arrived during a call that would have gone on blocking."""
+
+
+class Link:
+    """One endpoint: its protocol, and the connection it has at the moment."""
+
+    def __init__(self, name: str, number: int, target: Target, protocol: ClientProtocol) -> None:
+        self.name = name
+        self.number = number
+        self.target = target
+        self.protocol = protocol
+        self.transport: Transport | None = None
+        self.handshake: Handshake | None = None
+        self.websocket: WebSocket | None = None
+        self.token: Token | None = None
+        self.renewed = False
+
+    def drop(self) -> None:
+        """Forget the connection."""
+        if self.transport is not None:
+            self.transport.close()
+        self.transport = self.handshake = self.websocket = None
+
+
+class Run:
+    """Some bound entries, run until they end.
+
+    Args:
+        options: endpoints and deadlines.
+        sink: takes frames or events.
+        redactor: cleans what leaves; secrets that credentials find are registered with it.
+        credentials: where the token of private links comes from.
+        note: takes a sentence for people (stderr).
+        stop: signals.
+        count: end after so many data messages, or None.
+        for_s: end after so many seconds, or None.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        sink: EventSink,
+        *,
+        redactor: Redactor,
+        credentials: Credentials,
+        note: Callable[[str], None],
+        stop: Stop,
+        count: int | None = None,
+        for_s: float | None = None,
+    ) -> None:
+        self._options = options
+        self._sink = sink
+        self._redactor = redactor
+        self._credentials = credentials
+        self._note = note
+        self._stop = stop
+        self._left = count
+        self._end_at = None if for_s is None else monotonic() + for_s
+        self._links: dict[tuple[int, str], Link] = {}
+        self._numbered: dict[int, Link] = {}
+        self._poller = Poller()
+        self._poller.watch(0, ((stop.wakeup, READ),))
+        self._commands: dict[tuple[int, str, int], Bound] = {}
+        self._streams = False
+        self._verdicts: list[tuple[Bound | None, Event]] = []
+        self._refused: list[Refused] = []
+
+    def add(self, dialect: Dialect, bound: Bound) -> None:
+        """Put an entry on the link of its API and access, opened when `run` begins."""
+        entry = bound.entry
+        key = entry.api, entry.access
+        link = self._links.get(key)
+        if link is None:
+            link = self._links[key] = self._make_link(dialect, entry.access)
+            self._numbered[link.number] = link
+        if entry.kind == CHANNEL:
+            self._streams = True
+            link.protocol.subscribe(bound, monotonic())
+        else:
+            self._commands[*key, link.protocol.request(bound, monotonic())] = bound
+
+    def _make_link(self, dialect: Dialect, access: str) -> Link:
+        private = access == PRIVATE
+        url = self._options.private_url if private else self._options.public_url
+        protocol = ClientProtocol(
+            dialect,
+            self._options,
+            access,
+            jitter=lambda: int.from_bytes(urandom(4), "big") / 2**32,
+            detail=self._sink.wants_events or self._left is not None,
+        )
+        target = parse_url(url.rstrip("/") + dialect.path)
+        return Link(access, len(self._links) + 1, target, protocol)
+
+    # ---- the loop
+
+    def run(self) -> None:
+        """Run to the end.
+
+        Raises:
+            KrakenWSError: how it ended, when not well; its `exit_code` is the process's.
+        """
+        try:
+            while not self._is_over():
+                for link in self._links.values():
+                    self._obey(link)
+                if self._is_over():
+                    break
+                self._wait()
+        except Stopped:
+            pass
+        finally:
+            self._say_goodbye()
+        self._judge()
+
+    def _is_over(self) -> bool:
+        if self._stop.set or self._left == 0:
+            return True
+        if self._end_at is not None and monotonic() >= self._end_at:
+            return True
+        idle = True
+        for link in self._links.values():
+            protocol = link.protocol
+            if protocol.wants == CLOSE and protocol.failure:
+                return True
+            idle = idle and protocol.idle
+        return idle
+
+    def _obey(self, link: Link) -> None:
+        protocol = link.protocol
+        if protocol.token_refused and link.transport is not None:
+            self._renew_token(link)
+        if protocol.wants == CONNECT:
+            self._connect(link)
+        self._send(link)
+        if link.transport is not None and not protocol.connected:
+            link.drop()
+
+    def _wait(self) -> None:
+        """Wait for bytes or for the next deadline, and take what is there."""
+        due = self._end_at
+        for link in self._links.values():
+            transport = link.transport
+            for at in (link.protocol.next_deadline(), transport.next_deadline if transport else None):
+                if at is not None and (due is None or at < due):
+                    due = at
+            self._poller.watch(link.number, transport.watched() if transport else ())
+        for number in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
+            if number:
+                self._service(self._numbered[number])
+        now = monotonic()
+        if due is not None and due <= now:
+            self._on_deadline(now)
+
+    def _on_deadline(self, now: float) -> None:
+        for link in self._links.values():
+            transport = link.transport
+            if (
+                transport is not None
+                and transport.next_deadline is not None
+                and transport.next_deadline <= now
+            ):
+                self._service(link)
+            deadline = link.protocol.next_deadline()
+            if deadline is not None and deadline <= now:
+                self._deliver(link, [], link.protocol.on_deadline(time_ns(), now))
+
+    # ---- one link
+
+    def _connect(self, link: Link) -> None:
+        now = monotonic()
+        link.drop()
+        link.protocol.connecting(now)
+        if link.name == PRIVATE:
+            link.token = self._stop.interruptible(self._credentials.find_token)
+            if link.token.warning:
+                self._note(link.token.warning)
+        target = link.target
+        try:
+            link.transport = Transport(target, self._options.cafile, environ, now)
+        except ConnectionFailed as failed:
+            self._lost(link, str(failed))
+            return
+        agent = f"krakenws/{__version__}"
+        link.handshake = Handshake(target.host_header, target.path or "/", urandom(16), agent)
+
+    def _renew_token(self, link: Link) -> None:
+        token = link.token
+        if token is None or link.renewed or not token.renewable:
+            if not link.protocol.idle:
+                source = token.source if token else "nowhere"
+                raise CredentialsError(f"the exchange refused the token from {source}: fetch a new one")
+            return
+        link.renewed = True
+        link.token = self._stop.interruptible(self._credentials.renew)
+        link.protocol.renew(link.token.text.reveal(), monotonic())
+
+    def _service(self, link: Link) -> None:
+        """Take what came, as far as this connection is."""
+        transport = link.transport
+        if transport is None:
+            return
+        websocket = link.websocket
+        if websocket is None:
+            try:
+                self._open(link, transport)
+            except (ConnectionFailed, RemoteProtocolError) as error:
+                if link.websocket is not None:  # --strict, on the first frames
+                    raise
+                status = getattr(error, "http_status", None) or 0
+                self._lost(link, str(error), polite=status == 429 or status >= 500)
+            return
+        if transport.unsent:
+            transport.flush()
+        data = transport.read()
+        if data:
+            self._take(link, websocket, data)
+        if not websocket.open:
+            self._closed(link, websocket)
+        elif data is None:
+            self._lost(link, transport.cause)
+
+    def _open(self, link: Link, transport: Transport) -> None:
+        """Go on with TCP, TLS and the upgrade."""
+        handshake = link.handshake
+        assert handshake is not None  # noqa: S101 - made with the transport
+        if not transport.advance(monotonic()):
+            return
+        if handshake.request:
+            transport.write(handshake.request)
+            handshake.request = b""
+            return
+        data = transport.read()
+        if data is None:
+            handshake.end()
+            raise ConnectionFailed(transport.cause)
+        rest = handshake.receive(data) if data else None
+        if rest is None:
+            return
+        link.websocket = WebSocket(lambda: urandom(4), self._options.max_message_bytes)
+        link.protocol.opened(monotonic(), link.token.text.reveal() if link.token else "")
+        if rest:
+            self._take(link, link.websocket, rest)
+
+    def _take(self, link: Link, websocket: WebSocket, data: bytes) -> None:
+        """The hot path: one read's bytes become frames, events and one write."""
+        frames = websocket.receive(data)
+        if not frames:
+            return
+        received_ns, now = time_ns(), monotonic()
+        if link.token is not None and not self._options.show_token:
+            frames = self._clean(frames)
+        if self._left is None:
+            self._deliver(link, frames, link.protocol.receive(frames, received_ns, now))
+            return
+        for frame in frames:
+            events = link.protocol.receive([frame], received_ns, now)
+            self._deliver(link, [frame], events)
+            self._left -= sum(type(event) is Update for event in events)
+            if self._left <= 0:
+                self._left = 0
+                return
+
+    def _clean(self, frames: list[bytes]) -> list[bytes]:
+        """Redact what an exchange may echo: all frames of a read at once, as it hardly ever does."""
+        joined = b"\n".join(frames)
+        clean = self._redactor.clean_bytes
+        return frames if clean(joined) == joined else [*map(clean, frames)]
+
+    def _closed(self, link: Link, websocket: WebSocket) -> None:
+        if websocket.failure is not None:
+            if self._options.strict:
+                raise websocket.failure
+            self._lost(link, str(websocket.failure))
+            return
+        code, reason = websocket.close_code, self._redactor.clean(websocket.close_reason)
+        shown = "".join(character if character.isprintable() else "?" for character in reason)
+        self._lost(link, f"closed by the exchange ({code}{f' {shown}' if shown else ''})", code=code)
+
+    def _lost(self, link: Link, cause: str, *, code: int | None = None, polite: bool = False) -> None:
+        if link.websocket is not None and link.transport is not None:
+            link.transport.write(link.websocket.bytes_to_send())
+        link.drop()
+        told = link.protocol.lost(cause, time_ns(), monotonic(), code=code, polite=polite)
+        self._deliver(link, [], told)
+
+    def _send(self, link: Link) -> None:
+        websocket, transport = link.websocket, link.transport
+        if websocket is None or transport is None:
+            return
+        frames = link.protocol.frames_to_send()
+        if frames and websocket.open:
+            for frame in frames:
+                websocket.send(frame)
+            if not self._sink.wants_events:
+                self._sink.sent(
+                    frames if self._options.show_token else [*map(self._redactor.clean_bytes, frames)]
+                )
+        out = websocket.bytes_to_send()
+        if out:
+            transport.write(out)
+
+    # ---- what happened
+
+    def _deliver(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
+        if not self._sink.wants_events:
+            if frames:
+                self._sink.received(frames)
+        elif events:
+            self._sink.write(events)
+        for event in events:
+            if type(event) is not Update:
+                self._heed(link, event)  # type: ignore[arg-type]  # what is no Update is an Event
+
+    def _heed(self, link: Link, event: Event) -> None:
+        """What people are told on stderr, and what decides the exit code."""
+        if isinstance(event, Reply | Rejected | Unanswered):
+            key = next(key for key, its in self._links.items() if its is link)
+            self._verdicts.append((self._commands.pop((*key, event.req_id), None), event))
+        elif isinstance(event, Refused):
+            self._refused.append(event)
+            if not link.protocol.idle:  # else the end of the run says so
+                what = f"{event.channel} {event.symbol}".strip() or "a subscription"
+                self._note(f"{what} refused: {event.error}")
+        elif isinstance(event, Disconnected):
+            if event.retry_in_s is not None:
+                when = f"in {event.retry_in_s:.1f} s" if event.retry_in_s else "now"
+                self._note(f"{event.endpoint} connection lost: {event.cause}; connecting again {when}")
+        elif isinstance(event, Gap | Violation):
+            self._doubt(event)
+
+    def _doubt(self, event: Gap | Violation) -> None:
+        what = f"{event.channel} {event.symbol}".strip()
+        if isinstance(event, Violation):
+            said = f"unusable frame{f' of {what}' if what else ''}: {event.cause}: {event.frame}"
+        elif event.to_ns is None:
+            said = f"gap in {what}: {event.cause}; asked for again"
+        else:
+            return
+        if self._options.strict:
+            raise RemoteProtocolError(f"--strict: {said}")
+        self._note(said)
+
+    # ---- the end
+
+    def _say_goodbye(self) -> None:
+        """Send close frames and give them a moment: a socket closed with unread data takes them along."""
+        open_ = [link for link in self._links.values() if link.websocket is not None]
+        for link in open_:
+            assert link.websocket is not None and link.transport is not None  # noqa: S101, PT018 - filtered
+            if link.websocket.open:
+                link.websocket.close()
+            link.transport.write(link.websocket.bytes_to_send())
+            link.transport.end_writing()
+        until = monotonic() + _GOODBYE_S
+        for link in self._links.values():
+            if link not in open_:
+                self._poller.watch(link.number, ())
+        while open_ and (left := until - monotonic()) > 0:
+            for link in open_:
+                self._poller.watch(link.number, link.transport.watched() if link.transport else ())
+            self._poller.watch(0, ())
+            for number in self._poller.wait(left):
+                link = self._numbered[number]
+                data = link.transport.read() if link.transport else None
+                if data is None or (data and link.websocket and _has_closed(link.websocket, data)):
+                    self._poller.watch(number, ())
+                    open_.remove(link)
+        for link in self._links.values():
+            link.drop()
+
+    def _judge(self) -> None:
+        """Raise what the run ended with, the gravest first."""
+        for bound, event in self._verdicts:
+            if isinstance(event, Unanswered):
+                raise (
+                    _unknown(event)
+                    if bound and bound.entry.trading
+                    else ConnectionFailed(f"{event.method}: {event.hint}")
+                )
+        for _, event in self._verdicts:
+            if isinstance(event, Rejected):
+                raise _refusal(event.method, event.error)
+        for link in self._links.values():
+            if link.protocol.failure:
+                raise ConnectionFailed(f"{link.name} endpoint {link.target.shown}: {link.protocol.failure}")
+        waiting = [bound for bound in self._commands.values() if bound.entry.trading]
+        if waiting:
+            self._judge_waiting(waiting[0])
+        if self._refused and self._streams and not any(link.protocol.routes for link in self._links.values()):
+            last = self._refused[-1]
+            raise _refusal(f"{last.channel} {last.symbol}".strip(), last.error)
+
+    def _judge_waiting(self, bound: Bound) -> None:
+        """Stopped with an order on its way: whether it left decides (interface.md section 4)."""
+        if any(link.protocol.has_sent(bound) for link in self._links.values()):
+            raise OutcomeUnknown(
+                f"{bound.entry.name} was sent and not answered before the end: its outcome is unknown;"
+                " look at open orders and own trades before sending it again"
+            )
+        raise ConnectionFailed(f"{bound.entry.name} was not sent: stopped before the connection was ready")
+
+
+def _has_closed(websocket: WebSocket, data: bytes) -> bool:
+    websocket.receive(data)
+    return websocket.close_code is not None or websocket.failure is not None
+
+
+def _unknown(event: Unanswered) -> OutcomeUnknown:
+    return OutcomeUnknown(f"{event.method}: outcome unknown: {event.hint}")
+
+
+def _refusal(what: str, error: str) -> KrakenWSError:
+    message = f"{what or 'request'} refused: {error}"
+    return CredentialsError(message) if error.startswith(_AUTH_ERRORS) else RequestRejected(message, error)

@@ -1,0 +1,271 @@
+"""The exchange's list of tradable pairs, from REST `AssetPairs` or from the cache of an earlier run.
+
+`pairs.json` in the cache directory keeps one list for each REST endpoint. A list is fresh for a day; an older
+one serves when the exchange cannot be reached, and the `note` says so. The cache is never worth a failure:
+one that cannot be read is fetched again, one that cannot be written is mentioned.
+
+Source: auth.md sections 5.3 and 5.5; quirks A1 to A6.
+"""
+
+from __future__ import annotations
+
+import os
+from types import NoneType
+
+from krakenws.core.catalog import PAIR_ALIASES
+from krakenws.directories import cache_dir, replace_file
+from krakenws.errors import ConnectionFailed
+from krakenws.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from krakenws.options import Options
+
+FRESH_S = 24 * 3600.0
+_LAYOUT = 1
+_MAX_ENDPOINTS = 8
+"""Lists kept at most: a sandbox on a new port each time must not make the file grow for ever."""
+_GONE = "delisted"
+
+
+@record
+class PairRow:
+    """One pair. What Kraken did not send is None: some fields were added over the years.
+
+    Attributes:
+        wsname: its name on API v1, `XBT/USD`.
+        altname: its name in order descriptions, `XBTUSD`.
+        rest_key: its name in REST answers, `XXBTZUSD`.
+        symbol: its name on API v2, `BTC/USD`.
+        pair_decimals: decimals a price in an order may have; v1 feeds show others (quirk B6).
+        lot_decimals: decimals a volume in an order may have.
+        tick_size: price step, decimal text; may be coarser than `pair_decimals`.
+        ordermin: least volume, decimal text, in the base currency.
+        costmin: least price times volume, decimal text, in the quote currency.
+        status: `online`, `cancel_only`, `post_only`, `limit_only`, `reduce_only` or newer.
+        leverage_buy: highest leverage of a buy; 0 for none.
+        leverage_sell: highest leverage of a sell; 0 for none.
+    """
+
+    wsname: str
+    altname: str
+    rest_key: str
+    symbol: str
+    pair_decimals: int | None
+    lot_decimals: int | None
+    tick_size: str | None
+    ordermin: str | None
+    costmin: str | None
+    status: str | None
+    leverage_buy: int
+    leverage_sell: int
+
+
+_KINDS: tuple[type | tuple[type, ...], ...] = (
+    str,
+    str,
+    str,
+    str,
+    *[(int, NoneType)] * 2,
+    *[(str, NoneType)] * 4,
+    int,
+    int,
+)
+"""The kinds of a row's fields, in order: what a cached row must have."""
+
+
+@record
+class Pairs:
+    """The list of pairs.
+
+    Attributes:
+        rows: one for each pair, in order of `wsname`.
+        note: what the user should know about the list's age or its cache, or "".
+    """
+
+    rows: tuple[PairRow, ...]
+    note: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """The v1 names, in order."""
+        return [row.wsname for row in self.rows]
+
+    def find(self, name: str) -> PairRow | None:
+        """Return the pair of that v1 or v2 name, in any letter case."""
+        wanted = name.casefold()
+        return next(
+            (row for row in self.rows if wanted in {row.wsname.casefold(), row.symbol.casefold()}), None
+        )
+
+    def expand(self, pattern: str, api: int = 1) -> list[str]:
+        """Return the pairs that a shell pattern (`*/USD`, `XBT/*`) matches, in the names of that API.
+
+        Letter case does not matter, and a pattern may use the names of either API. Every pair counts that is
+        not delisted: feeds of a pair run while its orders are restricted.
+        """
+        from fnmatch import fnmatchcase
+
+        wanted = pattern.casefold()
+        return [
+            _name(row, api)
+            for row in self.rows
+            if row.status != _GONE
+            and (fnmatchcase(row.wsname.casefold(), wanted) or fnmatchcase(row.symbol.casefold(), wanted))
+        ]
+
+    def nearest(self, text: str, api: int = 1) -> str | None:
+        """Return the pair that was probably meant, in the name of that API, or None.
+
+        `XBTUSD`, `XXBTZUSD`, `btc-usd` are names of XBT/USD; anything else goes by spelling.
+        """
+        from difflib import get_close_matches
+
+        meant: dict[str, PairRow] = {}
+        for row in self.rows:
+            if row.status != _GONE:
+                for name in (row.wsname, row.symbol, row.altname, row.rest_key):
+                    meant.setdefault(_letters(name), row)
+        wanted = _letters(text)
+        found = [wanted] if wanted in meant else get_close_matches(wanted, meant, n=1)
+        return _name(meant[found[0]], api) if found else None
+
+
+def load(options: Options, *, refresh: bool, now_s: float, directory: str | None = None) -> Pairs:
+    """Return the exchange's pairs.
+
+    Args:
+        options: `rest_url` names the exchange.
+        refresh: ask it even if the cached list is fresh.
+        now_s: seconds since 1970.
+        directory: where `pairs.json` is; None for the user's cache directory.
+
+    Raises:
+        ConnectionFailed: it could not be asked, and there is no list of an earlier run.
+        RequestRejected: the exchange refused.
+        UsageError: `rest_url` or `cafile` cannot be used.
+    """
+    from krakenws.net.rest import RestClient
+
+    path = os.path.join(cache_dir() if directory is None else directory, "pairs.json")
+    cached = _read_cache(path).get(options.rest_url)
+    if cached is not None and not refresh and 0 <= now_s - cached[0] < FRESH_S:
+        return Pairs(cached[1])
+    try:
+        answer = RestClient(options).asset_pairs()
+    except ConnectionFailed as error:
+        if cached is None:
+            raise
+        return Pairs(cached[1], f"the list of pairs is the one of {_when(cached[0])}: {error}")
+    rows = parse(answer)
+    return Pairs(rows, _write_cache(path, options.rest_url, now_s, rows))
+
+
+def parse(result: Mapping[str, object]) -> tuple[PairRow, ...]:
+    """Return the rows of an `AssetPairs` result, by `wsname`; entries without one are left out (quirk A5)."""
+    rows = [_row(key, entry) for key, entry in result.items() if isinstance(entry, dict)]
+    return tuple(sorted((row for row in rows if row is not None), key=lambda row: row.wsname))
+
+
+def _row(rest_key: str, entry: Mapping[str, object]) -> PairRow | None:
+    wsname = _text(entry, "wsname")
+    if wsname is None or "/" not in wsname:
+        return None
+    aliases = PAIR_ALIASES[2]
+    return PairRow(
+        wsname=wsname,
+        altname=_text(entry, "altname") or rest_key,
+        rest_key=rest_key,
+        symbol="/".join(aliases.get(asset, asset) for asset in wsname.split("/")),
+        pair_decimals=_whole(entry, "pair_decimals"),
+        lot_decimals=_whole(entry, "lot_decimals"),
+        tick_size=_text(entry, "tick_size"),
+        ordermin=_text(entry, "ordermin"),
+        costmin=_text(entry, "costmin"),
+        status=_text(entry, "status"),
+        leverage_buy=_highest(entry, "leverage_buy"),
+        leverage_sell=_highest(entry, "leverage_sell"),
+    )
+
+
+def _text(entry: Mapping[str, object], field: str) -> str | None:
+    value = entry.get(field)
+    return value if isinstance(value, str) and value.isprintable() else None
+
+
+def _whole(entry: Mapping[str, object], field: str) -> int | None:
+    value = entry.get(field)
+    return value if type(value) is int else None
+
+
+def _highest(entry: Mapping[str, object], field: str) -> int:
+    values = entry.get(field)
+    return max((v for v in values if type(v) is int), default=0) if isinstance(values, list) else 0
+
+
+def _name(row: PairRow, api: int) -> str:
+    return row.wsname if api == 1 else row.symbol
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).casefold()
+
+
+def _when(fetched_s: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(fetched_s))
+
+
+def _read_cache(path: str) -> dict[str, tuple[float, tuple[PairRow, ...]]]:
+    """Return (time of fetching, rows) by REST endpoint; nothing when the file is absent or not ours."""
+    import json
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            stored = json.load(file)
+        if stored["layout"] != _LAYOUT:
+            return {}
+        return {
+            url: (_cached_time(entry["fetched_s"]), tuple(map(_cached_row, entry["rows"])))
+            for url, entry in stored["endpoints"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _cached_time(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < 1e11:
+        raise ValueError("no time")
+    return float(value)
+
+
+def _cached_row(values: Sequence[object]) -> PairRow:
+    """Return the row of a cache entry; ValueError when it is not one we wrote."""
+    if not all(isinstance(value, kind) for value, kind in zip(values, _KINDS, strict=True)):
+        raise ValueError("a row of another layout")
+    return PairRow(*values)  # type: ignore[arg-type]  # checked just above
+
+
+def _write_cache(path: str, url: str, now_s: float, rows: Sequence[PairRow]) -> str:
+    """Put a list into the cache, atomically; return what to tell the user when that failed, else ""."""
+    import json
+
+    entries = {**_read_cache(path), url: (now_s, rows)}
+    newest = sorted(entries, key=lambda name: entries[name][0], reverse=True)[:_MAX_ENDPOINTS]
+    endpoints = {
+        name: {
+            "fetched_s": entries[name][0],
+            "rows": [[getattr(row, field) for field in PairRow.__annotations__] for row in entries[name][1]],
+        }
+        for name in newest
+    }
+    text = json.dumps({"layout": _LAYOUT, "endpoints": endpoints}, separators=(",", ":"))
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        replace_file(path, text)
+    except OSError as error:
+        return f"the list of pairs could not be kept in {path}: {error.strerror}"
+    return ""

@@ -1,0 +1,59 @@
+"""Waiting for sockets: `poll`, or `select` where there is none, with the registrations kept between waits."""
+
+from __future__ import annotations
+
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+READ = 1
+WRITE = 2
+
+
+class Poller:
+    """Which sockets are waited for, each group of them under a key of the caller's."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll() if hasattr(select, "poll") else None
+        self._groups: dict[int, Sequence[tuple[socket.socket, int]]] = {}
+        self._keys: dict[int, int] = {}
+
+    def watch(self, key: int, sockets: Sequence[tuple[socket.socket, int]]) -> None:
+        """Wait for these sockets under a key from now on, each with `READ` and `WRITE` as needed.
+
+        The same sequence object again costs nothing: that is how an open connection stays registered.
+        """
+        before = self._groups.get(key)
+        if before is sockets:
+            return
+        self._groups[key] = sockets
+        for fd in [fd for fd, its in self._keys.items() if its == key]:
+            del self._keys[fd]
+            if self._poll is not None:
+                self._poll.unregister(fd)
+        for sock, mask in sockets:
+            self._keys[sock.fileno()] = key
+            if self._poll is not None:
+                flags = (select.POLLIN if mask & READ else 0) | (select.POLLOUT if mask & WRITE else 0)
+                self._poll.register(sock, flags)
+
+    def wait(self, timeout_s: float | None) -> list[int]:
+        """Return the keys whose sockets are ready, in the order they were found; none when time ran out."""
+        if self._poll is None:
+            return self._select(timeout_s)
+        # Rounded up: a poll that returns just before its time would spin.
+        found = self._poll.poll(None if timeout_s is None else timeout_s * 1000 + 0.999)
+        if len(found) == 1:
+            return [self._keys[found[0][0]]]
+        return list(dict.fromkeys(self._keys[fd] for fd, _ in found))
+
+    def _select(self, timeout_s: float | None) -> list[int]:
+        """Windows: a failed connect is exceptional there, and `select` needs at least one socket."""
+        every = [pair for group in self._groups.values() for pair in group]
+        readers = [sock.fileno() for sock, mask in every if mask & READ]
+        writers = [sock.fileno() for sock, mask in every if mask & WRITE]
+        found = [fd for group in select.select(readers, writers, writers, timeout_s) for fd in group]
+        return list(dict.fromkeys(self._keys[fd] for fd in found))

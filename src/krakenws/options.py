@@ -1,0 +1,48 @@
+"""One frozen `Options`: endpoints, deadlines, budgets. It travels whole; tests shrink its deadlines."""
+
+from __future__ import annotations
+
+from krakenws.record import record
+
+
+@record
+class Options:
+    """How a run behaves. Seconds are floats, limits are counts or bytes, as the names say."""
+
+    public_url: str = "wss://ws.kraken.com"
+    """API v1 without a token; v2 is at the same place under /v2. Source: docs.kraken.com, v1 guide."""
+    private_url: str = "wss://ws-auth.kraken.com"
+    """API v1 with a token; v2 is at the same place under /v2."""
+    rest_url: str = "https://api.kraken.com"
+    """Where tokens and the list of pairs come from."""
+    cafile: str | None = None
+    """One more certificate authority to trust, a PEM file."""
+    connect_timeout_s: float = 10.0
+    """From the first attempt to a socket until the greeting (`systemStatus`) is there."""
+    ack_timeout_s: float = 5.0
+    """How long an answer may take; after it the outcome of a trading request is unknown."""
+    quiet_s: float = 3.0
+    """A connection silent for this long is probed with a ping when subscriptions owe it heartbeats."""
+    idle_s: float = 30.0
+    """The same for a connection without subscriptions: Kraken closes after about a minute (quirk L2)."""
+    dead_s: float = 5.0
+    """A probe unanswered by any frame for this long means that the connection is lost."""
+    stable_s: float = 30.0
+    """Only a connection with good data for this long resets the back-off (quirk N10)."""
+    reconnect: int | None = None
+    """How often to reconnect after a loss: None for ever, 0 never."""
+    attempts: int = 100
+    """Connection attempts allowed in `attempts_window_s`; Kraken bans at about 150 (quirk N1)."""
+    attempts_window_s: float = 600.0
+    resync_s: float = 10.0
+    """How long a resubscribed book may take to send its snapshot before it is asked for again."""
+    max_message_bytes: int = 16 * 1024 * 1024
+    """A longer WebSocket message is refused (close 1009)."""
+    verify: bool = True
+    """Keep every book and compare its checksum on each update that carries one."""
+    book: str = "changes"
+    """What a book update shows: `changes`, `top` (best bid and ask when either changed) or `full`."""
+    strict: bool = False
+    """Data that cannot be trusted ends the run with exit code 9."""
+    show_token: bool = False
+    """Leave the token readable in transcripts."""

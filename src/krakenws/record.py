@@ -1,0 +1,67 @@
+"""Frozen records without the price of `dataclasses` (15 ms of a 26 ms `ping`).
+
+A class decorated with `record` gets an `__init__` from its annotations (positional or by keyword, defaults
+as class attributes), equality, a readable `repr`, and refuses assignment. Type checkers see a frozen
+dataclass. Classes made a hundred thousand times a second write their own `__init__` instead.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar, dataclass_transform
+
+    T = TypeVar("T")
+else:
+
+    def dataclass_transform(**_: object):  # noqa: ANN201, D103
+        return lambda function: function
+
+
+@dataclass_transform(frozen_default=True)
+def record(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen record of its annotated fields, those of its bases first."""
+    names: tuple[str, ...] = tuple(
+        dict.fromkeys(
+            name for base in reversed(cls.__mro__) for name in base.__dict__.get("__annotations__", ())
+        )
+    )
+
+    def __init__(self: T, *values: object, **named: object) -> None:  # noqa: N807
+        if len(values) > len(names):
+            raise TypeError(f"{cls.__name__} takes {len(names)} values, not {len(values)}")
+        state = dict(zip(names, values, strict=False))
+        for name, value in named.items():
+            if name not in names or name in state:
+                raise TypeError(f"{cls.__name__} has no field {name!r}, or was given it twice")
+            state[name] = value
+        for name in names:
+            if name not in state and not hasattr(cls, name):
+                raise TypeError(f"{cls.__name__} needs a value for {name!r}")
+        self.__dict__.update(state)
+
+    def __setattr__(_self: T, name: str, _value: object) -> None:  # noqa: N807
+        raise AttributeError(f"{cls.__name__} is frozen: {name!r} cannot be set")
+
+    def __eq__(self: T, other: object) -> bool:  # noqa: N807
+        return type(other) is type(self) and all(
+            getattr(self, name) == getattr(other, name) for name in names
+        )
+
+    def __hash__(self: T) -> int:  # noqa: N807
+        return hash((cls, *(getattr(self, name) for name in names)))
+
+    def __repr__(self: T) -> str:  # noqa: N807
+        return f"{cls.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    for method in (__init__, __setattr__, __eq__, __hash__):
+        setattr(cls, method.__name__, method)
+    if "__repr__" not in cls.__dict__:
+        setattr(cls, "__repr__", __repr__)  # noqa: B010 - mypy knows that a method is not assignable
+    setattr(cls, "__match_args__", names)  # noqa: B010
+    return cls
+
+
+def replace(item: T, **changes: object) -> T:
+    """Return a copy of a record with some fields changed."""
+    return type(item)(**{**item.__dict__, **changes})

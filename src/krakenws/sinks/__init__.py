@@ -1,0 +1,139 @@
+"""Where frames and events go: `open_sink` gives the sink of an output format, `Out` is what it writes to."""
+
+from __future__ import annotations
+
+import os
+
+from krakenws.errors import SinkError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from krakenws.core.catalog import Bound
+    from krakenws.core.events import Event, Update
+    from krakenws.errors import KrakenWSError
+
+FORMATS = ("text", "json", "transcript", "raw", "csv")
+
+
+class ClosedPipe(Exception):
+    """The reader of our output is gone, as with `| head -1`: the run ends quietly, with exit code 0."""
+
+
+class Out:
+    """A file descriptor that takes all of what it is given, or says why not.
+
+    Attributes:
+        fd: where it writes.
+        name: what it is called in an error.
+    """
+
+    __slots__ = ("fd", "name")
+
+    def __init__(self, fd: int, name: str = "stdout") -> None:
+        self.fd = fd
+        self.name = name
+
+    def write(self, data: bytes) -> None:
+        """Write all of it, waiting for a slow reader: that is how back-pressure reaches the socket.
+
+        Raises:
+            ClosedPipe: nobody reads it any more.
+            SinkError: it cannot be written, for example because the disk is full.
+        """
+        rest: bytes | memoryview = data
+        try:
+            while rest:
+                try:
+                    written = os.write(self.fd, rest)  # retries after signals itself (PEP 475)
+                except BlockingIOError:
+                    _wait_until_writable(self.fd)
+                    continue
+                if written == len(rest):
+                    return
+                rest = memoryview(rest)[written:]
+        except (BrokenPipeError, ConnectionResetError):
+            raise ClosedPipe from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SinkError(f"{self.name}: {reason[:1].lower()}{reason[1:]}") from error
+
+
+def _wait_until_writable(fd: int) -> None:
+    """A terminal or pipe that another program made non-blocking is full."""
+    import select
+
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        poll.poll()
+    else:
+        select.select((), (fd,), ())
+
+
+class Sink:
+    """Takes what happened and writes it. Each method does nothing unless a format overrides it.
+
+    `write` is called once for everything that one read brought, so that it leaves in one piece.
+
+    Raises:
+        ClosedPipe: from any method: nobody reads the output any more.
+        SinkError: from any method: it cannot be written.
+    """
+
+    wants_events = True
+    """False: this sink is about frames, and nothing needs to be decoded for it."""
+
+    def sent(self, frames: list[bytes]) -> None:
+        """Take frames that were sent, already redacted."""
+
+    def received(self, frames: list[bytes]) -> None:
+        """Take the whole frames of one read, already redacted."""
+
+    def write(self, events: Sequence[Update | Event]) -> None:
+        """Take what happened, in order."""
+
+    def failed(self, error: KrakenWSError) -> None:
+        """Take the error that ends the run; words for people go to stderr all the same."""
+
+    def close(self) -> None:
+        """Write what is left. The descriptor stays open: it belongs to the caller."""
+
+
+def open_sink(
+    format: str,  # noqa: A002 - the option's word
+    out: Out,
+    *,
+    bound: Sequence[Bound] = (),
+    color: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> Sink:
+    """Return the sink of an output format.
+
+    Args:
+        format: one of `FORMATS`.
+        out: where it writes.
+        bound: what the run is about: CSV has the columns of one channel, text names several.
+        color: text may use colours.
+        warn: takes sentences that CSV has no place for: gaps, refusals, lost connections, broken frames.
+
+    Raises:
+        UsageError: there is no such format, or these feeds do not go into one CSV table.
+    """
+    from krakenws.sinks import lines
+
+    if format == "transcript":
+        return lines.Transcript(out)
+    if format == "raw":
+        return lines.Raw(out)
+    if format == "json":
+        return lines.Json(out)
+    if format == "csv":
+        return lines.Csv(out, lines.one_channel(bound), warn)
+    if format == "text":
+        from krakenws.sinks.text import Text
+
+        several = len({(item.entry.api, item.entry.name) for item in bound}) > 1
+        return Text(out, color=color, channels=several)
+    raise UsageError(f"output {format!r} is not offered; choose from {', '.join(FORMATS)}")

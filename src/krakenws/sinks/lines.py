@@ -1,0 +1,348 @@
+"""Output formats for programs: transcript, raw, JSON and CSV. One line is one thing; lines are never split.
+
+Transcript and raw join the bytes that came. JSON is put together from parts that stay the same for a route,
+so that only the rows are encoded; events without rows are encoded by the standard library, and msgspec is
+not loaded for them: it would double the time of a `ping`. Heartbeats are not written: they are neither data
+nor a change in a connection's life.
+"""
+
+from __future__ import annotations
+
+from json import dumps
+from time import gmtime, strftime
+
+from krakenws.core.events import (
+    Disconnected,
+    Gap,
+    Heartbeat,
+    Refused,
+    Rejected,
+    Reply,
+    Unanswered,
+    Update,
+    Violation,
+)
+from krakenws.errors import UsageError
+from krakenws.sinks import Sink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from krakenws.core.catalog import Bound, Entry
+    from krakenws.core.events import Event, Route
+    from krakenws.errors import KrakenWSError
+    from krakenws.sinks import Out
+
+_SUFFIXES = {"book": "depth", "ohlc": "interval"}
+"""What the number behind a channel's name on the wire is, `book-10`."""
+_ODD = (Disconnected, Refused, Gap, Violation)
+"""What a reader of a table must be told, since the table cannot say it."""
+_SENT = b"Client -> WebSocket: "
+_RECEIVED = b"WebSocket -> Client: "
+
+
+class Transcript(Sink):
+    """The original script's lines: every frame with its direction, in wire order, byte for byte."""
+
+    wants_events = False
+
+    def __init__(self, out: Out) -> None:
+        self._write = out.write
+
+    def sent(self, frames: list[bytes]) -> None:
+        """Write frames behind `Client -> WebSocket: `."""
+        if frames:
+            self._write(_SENT + (b"\n" + _SENT).join(frames) + b"\n")
+
+    def received(self, frames: list[bytes]) -> None:
+        """Write frames behind `WebSocket -> Client: `."""
+        if frames:
+            self._write(_RECEIVED + (b"\n" + _RECEIVED).join(frames) + b"\n")
+
+
+class Raw(Sink):
+    """Received frames, a line each, and nothing else."""
+
+    wants_events = False
+
+    def __init__(self, out: Out) -> None:
+        self._write = out.write
+
+    def received(self, frames: list[bytes]) -> None:
+        """Write frames as they came."""
+        if frames:
+            self._write(b"\n".join(frames) + b"\n")
+
+
+class Stamps:
+    """RFC 3339 UTC with microseconds of wall-clock nanoseconds. What one read brought shares its time."""
+
+    __slots__ = ("_ns", "_second", "_seconds", "_text")
+
+    def __init__(self) -> None:
+        self._ns = self._second = -1
+        self._seconds = self._text = ""
+
+    def __call__(self, ns: int) -> str:
+        """Return the time as text."""
+        if ns != self._ns:
+            second, rest_ns = divmod(ns, 1_000_000_000)
+            if second != self._second:
+                self._second = second
+                self._seconds = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            self._ns = ns
+            self._text = f"{self._seconds}.{rest_ns // 1000:06d}Z"
+        return self._text
+
+
+class Json(Sink):
+    """One JSON event a line. Fields: `event`, what identifies it, `received`, `trust`, data."""
+
+    def __init__(self, out: Out) -> None:
+        self._write = out.write
+        self._stamp = Stamps()
+        self._heads: dict[tuple[Route, bool], bytes] = {}
+        self._ns = -1
+        self._times: dict[str | None, bytes] = {}  # of this moment, by trust: one read has one time
+        self._rows: Callable[[Update], list[Any]] | None = None
+        self._encode: Callable[[Any], bytes] = _no_encoder
+
+    def write(self, events: Sequence[Update | Event]) -> None:
+        """Write a line for each event."""
+        parts: list[bytes] = []
+        for event in events:
+            if isinstance(event, Update):
+                self._update(event, parts)
+            elif not isinstance(event, Heartbeat):
+                parts.append(_line(event_fields(event, self._stamp)))
+        if parts:
+            self._write(b"".join(parts))
+
+    def failed(self, error: KrakenWSError) -> None:
+        """Write the error that ends the run: `code` is the exit code."""
+        fields = {"event": "error", "code": error.exit_code, "message": str(error)}
+        self._write(_line({**fields, "retryable": error.retryable}))
+
+    def _update(self, update: Update, parts: list[bytes]) -> None:
+        if self._rows is None:
+            from msgspec.json import Encoder
+
+            from krakenws.core.rows import rows_of
+
+            self._rows, self._encode = rows_of, Encoder().encode
+        try:
+            data = self._encode(self._rows(update))
+        except ValueError as error:  # Malformed, or text that is no Unicode
+            parts.append(_line(event_fields(violation_of(update, error), self._stamp)))
+            return
+        route, snapshot = update.route, update.snapshot
+        head = self._heads.get((route, snapshot))
+        if head is None:
+            head = self._heads[route, snapshot] = _head(route, snapshot)
+        if update.received_ns != self._ns:
+            self._ns = update.received_ns
+            self._times.clear()
+        time = self._times.get(update.trust)
+        if time is None:
+            trust = f'"trust":"{update.trust}",' if update.trust else ""
+            time = f'{self._stamp(self._ns)}",{trust}"data":'.encode()
+            self._times[update.trust] = time
+        parts += (head, time, data, b"}\n")
+
+
+def _no_encoder(_: Any) -> bytes:
+    raise AssertionError("the encoder is loaded with the first update")
+
+
+def _head(route: Route, snapshot: bool) -> bytes:
+    """Return what all updates of a route begin with, up to the time."""
+    fields: dict[str, Any] = {
+        "event": "update",
+        "channel": route.entry.name,
+        "type": "snapshot" if snapshot else "update",
+    }
+    if route.symbol:
+        fields["symbol"] = route.symbol
+    suffix = _SUFFIXES.get(route.entry.name, "")
+    if suffix in route.values:
+        fields[suffix] = route.values[suffix]
+    return _line(fields)[: -len(b"}\n")] + b',"received":"'
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
+    """Return the fields of an event as JSON has them, in order; those that say nothing are left out.
+
+    `*_ns` fields become times without the suffix, a channel's number (`book-10`) a field of its own, and
+    `received` comes last. A gap that has not ended yet says so: its `to` is null.
+    """
+    fields: dict[str, Any] = {"event": event.name, **_place(event)}
+    names: tuple[str, ...] = event.__match_args__[1:]  # as `record` made them: all but received_ns
+    for name in names:
+        value = getattr(event, name)
+        if name in {"channel", "symbol"}:
+            continue
+        if name.endswith("_ns"):
+            if value is not None or name == "to_ns":
+                fields[name[:-3]] = None if value is None else stamp(value)
+        elif value.__class__ is float:
+            fields[name] = round(value, 6)
+        elif value is not None and value != "":
+            fields[name] = dict(value) if hasattr(value, "keys") else value
+    if isinstance(event, Reply | Rejected | Unanswered):
+        fields = _with_outcome(event, fields)
+    fields["received"] = stamp(event.received_ns)
+    return fields
+
+
+def _place(event: Event) -> dict[str, Any]:
+    """Return channel, symbol and the channel's number, as far as the event has them."""
+    channel, symbol = str(getattr(event, "channel", "")), str(getattr(event, "symbol", ""))
+    name, _, number = channel.partition("-")
+    numbered = name in _SUFFIXES and number.isascii() and number.isdigit()
+    place: dict[str, Any] = {"channel": name if numbered else channel, "symbol": symbol}
+    if numbered:
+        place[_SUFFIXES[name]] = int(number)
+    return {name: value for name, value in place.items() if value != ""}
+
+
+def _with_outcome(event: Reply | Rejected | Unanswered, fields: dict[str, Any]) -> dict[str, Any]:
+    """Put the outcome between what identifies a request and what it brought."""
+    head: dict[str, Any] = {
+        name: fields.pop(name) for name in ("event", "method", "req_id") if name in fields
+    }
+    if isinstance(event, Reply):
+        return {**head, "success": True, "outcome": "accepted", **fields}
+    if isinstance(event, Rejected):
+        return {**head, "success": False, "outcome": "rejected", **fields}
+    return {**head, "outcome": "unknown", **fields}
+
+
+def violation_of(update: Update, error: ValueError) -> Violation:
+    """Return what is said instead of a data frame whose rows cannot be made."""
+    start = update.frame[:200].decode("utf-8", "backslashreplace")
+    return Violation(
+        update.received_ns,
+        cause=str(error),
+        frame=plain(start),
+        length_bytes=len(update.frame),
+        channel=update.route.channel,
+        symbol=update.route.symbol,
+    )
+
+
+def plain(text: str) -> str:
+    """Return text without control characters: escaped, they do nothing to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def one_channel(bound: Sequence[Bound]) -> Entry:
+    """Return the one channel of a run.
+
+    Raises:
+        UsageError: there are several, or there is none.
+    """
+    entries = {(item.entry.api, item.entry.name): item.entry for item in bound}
+    names = " and ".join(entry.name for entry in entries.values())
+    if len(entries) != 1:
+        raise UsageError(
+            f"csv is a table of one channel, not of {names}; run each by itself, or use json"
+            if entries
+            else "csv needs a channel, such as ticker XBT/USD"
+        )
+    (entry,) = entries.values()
+    if not entry.rows:
+        raise UsageError(f"csv is for channels, and {entry.name} is none; use json or text")
+    return entry
+
+
+class Csv(Sink):
+    """A table of one channel: header first, RFC 4180 quoting, lines end with a line feed.
+
+    Columns: received, type, symbol, then the row's fields. A book has a line for each level. Sentences for
+    people about the rest go to `warn`: a table has no place for them.
+    """
+
+    def __init__(self, out: Out, entry: Entry, warn: Callable[[str], None] | None) -> None:
+        self._write = out.write
+        self._entry = entry
+        self._warn = warn
+        self._stamp = Stamps()
+        self._fields: tuple[str, ...] = ()
+        self._begun = False
+
+    def write(self, events: Sequence[Update | Event]) -> None:
+        """Write the rows of the updates among the events."""
+        import csv
+        from io import StringIO
+
+        text = StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        if not self._begun:
+            self._begin(table)
+        for event in events:
+            if not isinstance(event, Update):
+                self._say(event)
+                continue
+            try:
+                table.writerows([[_cell(value) for value in row] for row in self._table(event)])
+            except ValueError as error:
+                self._say(violation_of(event, error))
+        self._write(text.getvalue().encode())
+
+    def close(self) -> None:
+        """Write the header, if nothing came: an empty table is one, too."""
+        if not self._begun:
+            self.write(())
+
+    def _begin(self, table: Any) -> None:
+        from krakenws.core.rows import ROWS
+
+        self._begun = True
+        self._fields = ROWS[self._entry.rows].__struct_fields__
+        head = ("received", "type") if "symbol" in self._fields else ("received", "type", "symbol")
+        is_book = self._entry.rows == "Level"
+        table.writerow(head + (("depth", "trust", "side", "price", "qty") if is_book else self._fields))
+
+    def _table(self, update: Update) -> list[list[Any]]:
+        head: list[Any] = [self._stamp(update.received_ns), "snapshot" if update.snapshot else "update"]
+        if "symbol" not in self._fields:
+            head.append(update.route.symbol)
+        rows = update.rows()
+        if self._entry.rows != "Level":
+            return [[*head, *(getattr(row, name) for name in self._fields)] for row in rows]
+        head += (update.route.values.get("depth"), update.trust)
+        return [
+            [*head, side, level.price, level.qty]
+            for row in rows
+            for side, levels in (("ask", row.asks), ("bid", row.bids))
+            for level in levels
+        ]
+
+    def _say(self, event: Event) -> None:
+        if self._warn is None or not isinstance(event, _ODD):
+            return
+        from krakenws.sinks.text import sentence
+
+        self._warn(sentence(event, self._stamp))
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        from msgspec.json import encode
+
+        return encode(value).decode()
+    return plain(value) if isinstance(value, str) else value

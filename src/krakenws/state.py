@@ -1,0 +1,171 @@
+"""What outlives a run and is shared between runs: the last nonce of each key, the budget of connections.
+
+One SQLite file in write-ahead mode. Each method is one `BEGIN IMMEDIATE` transaction, so that it is atomic
+between processes; none of them depends on what another process read before. Both tables survive the loss of
+power without `synchronous=FULL`: what may be lost are the last commits, and the clock replaces those.
+
+`PRAGMA user_version` counts the layouts: `_MIGRATIONS[n]` leads from layout n to n + 1.
+"""
+
+from __future__ import annotations
+
+import os
+
+from krakenws.errors import SinkError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+_BUSY_TIMEOUT_S = 5.0
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE nonces (key_id TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE attempts (at_s REAL NOT NULL)",
+    ),
+)
+
+
+class State:
+    """The file `state.db`, opened when first needed. Every method raises `SinkError` when the file fails.
+
+    An object belongs to the thread that first used it; processes may share the file freely.
+    """
+
+    __slots__ = ("_database", "path")
+
+    def __init__(self, directory: str | None = None) -> None:
+        if directory is None:
+            from krakenws.directories import state_dir
+
+            directory = state_dir()
+        self.path = os.path.join(directory, "state.db")
+        self._database: sqlite3.Connection | None = None
+
+    def next_nonce(self, key_id: str, now_ns: int) -> int:
+        """Return a nonce above all earlier ones of that key: the time, or one more than the last.
+
+        Args:
+            key_id: names the API key without giving it away, see `net.rest.ApiKey.key_id`.
+            now_ns: nanoseconds since 1970. Kraken never forgets a larger unit: keep it for the key's life.
+
+        Source: auth.md section 3.
+        """
+        return self._transaction(lambda database: _next_nonce(database, key_id, now_ns))
+
+    def spend_attempt(self, now_s: float, window_s: float, limit: int) -> float:
+        """Return 0.0 and count one connection attempt, or the seconds to wait until one is free.
+
+        All processes of the user share the budget of `limit` attempts in any `window_s`, since Kraken counts
+        per address (quirk N1).
+
+        Args:
+            now_s: seconds since 1970: monotonic clocks do not survive a reboot.
+            window_s: how long an attempt counts.
+            limit: attempts allowed in a window.
+        """
+        return self._transaction(lambda database: _spend_attempt(database, now_s, window_s, limit))
+
+    def close(self) -> None:
+        """Close the file if it was opened; the next call opens it again."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        import sqlite3
+
+        try:
+            if self._database is None:
+                self._database = self._open()
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(self._database)
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise SinkError(_sentence(self.path, error)) from error
+        return result
+
+    def _open(self) -> sqlite3.Connection:
+        import sqlite3
+
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        # SQLite would create it for all to read; its side files take the mode of this one.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+        database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            database.execute("PRAGMA synchronous = NORMAL")
+            if _layout(database) != len(_MIGRATIONS):
+                self._migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _migrate(self, database: sqlite3.Connection) -> None:
+        import sqlite3
+
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait here. Whoever holds the lock is switching the file to WAL, for us as well.
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+        database.execute("BEGIN IMMEDIATE")
+        layout = _layout(database)  # read again: another process may have migrated meanwhile
+        if layout > len(_MIGRATIONS):
+            raise SinkError(
+                f"{self.path} was made by a newer krakenws (layout {layout}, this one knows"
+                f" {len(_MIGRATIONS)}): upgrade krakenws, or move that file away"
+            )
+        for statements in _MIGRATIONS[layout:]:
+            for statement in statements:
+                database.execute(statement)
+        database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        database.execute("COMMIT")
+
+
+def _layout(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _next_nonce(database: sqlite3.Connection, key_id: str, now_ns: int) -> int:
+    row = database.execute("SELECT last FROM nonces WHERE key_id = ?", (key_id,)).fetchone()
+    nonce = max(now_ns, row[0] + 1) if row else now_ns
+    database.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?)", (key_id, nonce))
+    return nonce
+
+
+def _spend_attempt(database: sqlite3.Connection, now_s: float, window_s: float, limit: int) -> float:
+    database.execute("DELETE FROM attempts WHERE at_s <= ?", (now_s - window_s,))
+    # Attempts of the future were made before the clock stepped back: they count from now on.
+    database.execute("UPDATE attempts SET at_s = ?1 WHERE at_s > ?1", (now_s,))
+    times_s = [row[0] for row in database.execute("SELECT at_s FROM attempts ORDER BY at_s DESC")]
+    if len(times_s) < limit:
+        database.execute("INSERT INTO attempts VALUES (?)", (now_s,))
+        return 0.0
+    return float(times_s[limit - 1]) + window_s - now_s if limit > 0 else window_s
+
+
+def _sentence(path: str, error: Exception) -> str:
+    """Say what is wrong with the file, and what mends it."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"{path} is locked by another program: end that program, then try again"
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return f"{path} is damaged: move it away, a new one will be made"
+    if name.startswith("SQLITE_FULL"):
+        return f"{path} could not be written because the disk is full: make room, then try again"
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (
+        f"{path} cannot be used ({reason.lower()}): make it and its directory writable,"
+        " or name another place in XDG_STATE_HOME"
+    )

@@ -1,0 +1,327 @@
+"""A client's conversation as the exchange leads it, without a socket or a clock."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from krakenws.exchange.protocol import Refusal, ServerProtocol, Subscription, Venue
+
+if TYPE_CHECKING:
+    from krakenws.core.catalog import Entry, Values
+
+PAIRS = {"XBT/USD": 336, "ETH/EUR": 864}
+
+
+class StubVenue(Venue):
+    """Two pairs, one token, and a memory of what was asked."""
+
+    def __init__(self) -> None:
+        self.begun: list[Subscription] = []
+        self.ended: list[Subscription] = []
+        self.commands: list[tuple[str, str, Values]] = []
+        self.answers: list[dict[str, Any]] = [{"status": "ok"}]
+
+    def authorize(self, token: str) -> str:
+        if token != "good":
+            raise Refusal("ESession:Invalid session")
+        return "account"
+
+    def subscribe(self, subscription: Subscription, _now: float, /) -> int | None:
+        if subscription.symbol and subscription.symbol not in PAIRS:
+            raise Refusal(f"Currency pair not supported {subscription.symbol}")
+        return PAIRS.get(subscription.symbol)
+
+    def begin(self, subscription: Subscription, _now: float, /) -> None:
+        self.begun.append(subscription)
+        subscription.client.publish(b"data of " + subscription.symbol.encode())
+
+    def unsubscribe(self, subscription: Subscription, _now: float, /) -> None:
+        self.ended.append(subscription)
+
+    def command(self, account: str, entry: Entry, values: Values, _now: float, /) -> list[dict[str, Any]]:
+        self.commands.append((account, entry.name, values))
+        return self.answers
+
+
+class Conversation:
+    """A protocol with its venue; `say` sends a request and gives the answers."""
+
+    def __init__(self, *, private: bool = False) -> None:
+        self.venue = StubVenue()
+        self.protocol = ServerProtocol(self.venue, private=private, connection_id=(1 << 64) - 1, now=0.0)
+        self.greeting = self.protocol.frames_to_send()
+
+    def say(self, message: object, now: float = 1.0) -> list[bytes]:
+        self.protocol.receive(message if isinstance(message, bytes) else json.dumps(message).encode(), now)
+        return self.protocol.frames_to_send()
+
+    def error(self, message: object) -> str:
+        answers = [json.loads(frame) for frame in self.say(message)]
+        assert len(answers) == 1
+        return str(answers[0]["errorMessage"])
+
+    def tick(self, now: float) -> list[bytes]:
+        self.protocol.on_deadline(now)
+        return self.protocol.frames_to_send()
+
+
+def subscribe(name: str = "ticker", pair: object = ("XBT/USD",), **fields: object) -> dict[str, Any]:
+    subscription = {"name": name, **fields}
+    message = {"event": "subscribe", "pair": pair, "subscription": subscription}
+    return message if pair is not None else {"event": "subscribe", "subscription": subscription}
+
+
+def test_the_system_status_greets_with_a_64_bit_connection_id() -> None:
+    assert Conversation().greeting == [
+        b'{"connectionID":18446744073709551615,"event":"systemStatus","status":"online","version":"1.9.2"}'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        ({"event": "ping"}, b'{"event":"pong"}'),
+        ({"event": "ping", "reqid": 42}, b'{"event":"pong","reqid":42}'),
+        ({"event": "ping", "reqid": 0}, b'{"event":"pong","reqid":0}'),
+    ],
+)
+def test_a_ping_is_answered_with_its_reqid_if_it_had_one(request_: object, answer: bytes) -> None:
+    assert Conversation().say(request_) == [answer]
+
+
+def test_each_pair_is_answered_in_order_with_defaults_filled_in_and_data_comes_last() -> None:
+    talk = Conversation()
+    request = {**subscribe("book", ["ETH/EUR", "NOPE/USD", "XBT/USD"]), "reqid": 7}
+    assert talk.say(request) == [
+        (
+            b'{"channelID":864,"channelName":"book-10","event":"subscriptionStatus","pair":"ETH/EUR","reqid":7,'
+            b'"status":"subscribed","subscription":{"depth":10,"name":"book"}}'
+        ),
+        (
+            b'{"errorMessage":"Currency pair not supported NOPE/USD","event":"subscriptionStatus",'
+            b'"pair":"NOPE/USD","reqid":7,"status":"error","subscription":{"name":"book"}}'
+        ),
+        (
+            b'{"channelID":336,"channelName":"book-10","event":"subscriptionStatus","pair":"XBT/USD","reqid":7,'
+            b'"status":"subscribed","subscription":{"depth":10,"name":"book"}}'
+        ),
+        b"data of ETH/EUR",
+        b"data of XBT/USD",
+    ]
+
+
+def test_two_depths_of_one_pair_are_two_subscriptions() -> None:
+    talk = Conversation()
+    talk.say(subscribe("book", depth=10))
+    assert b'"channelName":"book-25"' in talk.say(subscribe("book", depth=25))[0]
+    assert talk.error(subscribe("book", depth=25)) == "Already subscribed"
+
+
+def test_a_pair_named_twice_in_one_request_is_subscribed_once() -> None:
+    answers = Conversation().say(subscribe(pair=["XBT/USD", "XBT/USD"]))
+    assert b'"subscribed"' in answers[0]
+    assert b'"Already subscribed"' in answers[1]
+    assert answers[2:] == [b"data of XBT/USD"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (subscribe("book", depth=42), "Subscription depth not supported"),
+        (subscribe("book", depth="10"), "Subscription book depth must be an integer"),
+        (subscribe("ohlc", interval=2), "Subscription ohlc interval not supported"),
+        (subscribe("ohlc", interval=True), "Subscription ohlc interval must be an integer"),
+        (subscribe("trade", depth=10), "Unsupported field: 'depth' for the given msg type: subscribe"),
+        (subscribe(pair=["XBTUSD"]), "Currency pair not in ISO 4217-A3 format XBTUSD"),
+        (subscribe(pair=["XBT/USD/EUR"]), "Currency pair not in ISO 4217-A3 format XBT/USD/EUR"),
+        (subscribe(pair=["XBT/USDZZ"]), "Currency pair not supported XBT/USDZZ"),
+        (subscribe(pair=[7]), "Malformed request"),
+        (subscribe(pair=[]), "Pair(s) not found"),
+        (subscribe(pair=None), "Pair(s) not found"),
+        (subscribe(pair="XBT/USD"), "Pair field must be an array"),
+        (subscribe("tickr"), "Subscription name invalid"),
+        (subscribe("balances"), "Subscription name invalid"),
+        ({"event": "subscribe", "subscription": {"depth": 10}}, "Malformed request"),
+        ({"event": "subscribe", "subscription": "book"}, "Subscription field must be an object"),
+        ({**subscribe(), "event": "unsubscribe"}, "Subscription Not Found"),
+        (
+            subscribe("openOrders", None, token="good"),
+            "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",
+        ),
+        (
+            {"event": "cancelAll", "token": "good"},
+            "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",
+        ),
+        ({"event": "dance"}, "Unsupported event"),
+        ({"event": ["ping"]}, "Event(s) not found"),
+        ({"ping": 1}, "Event(s) not found"),
+        (
+            {"event": "ping", "reqid": "7"},
+            "Reqid field must be a positive integer less than 18446744073709551616",
+        ),
+        (b"{", "Malformed request"),
+        (b"[1]", "Malformed request"),
+        (b"\xff", "Malformed request"),
+        (b"[" * 5000, "Malformed request"),
+    ],
+)
+def test_what_is_wrong_on_the_public_endpoint_is_said_in_krakens_words(request_: object, error: str) -> None:
+    assert Conversation().error(request_) == error
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (subscribe("openOrders", None), "Token(s) not found"),
+        (subscribe("openOrders", None, token="bad"), "ESession:Invalid session"),
+        (
+            subscribe("openOrders", ["XBT/USD"], token="good"),
+            "Pair field unsupported for this subscription type",
+        ),
+        (subscribe("ticker"), "Public channels not available in this endpoint"),
+        (subscribe("ownTrades", None, token="good", snapshot=3), "Subscription snapshot must be a boolean"),
+        ({"event": "cancelAll", "token": "bad"}, "ESession:Invalid session"),
+        (
+            {"event": "addOrder", "refid": "X"},
+            "Unsupported field: 'refid' for the given msg type: add order",
+        ),
+        ({"event": "cancelAllOrdersAfter", "timeout": "60"}, "EGeneral:Invalid arguments:timeout"),
+        ({"event": "cancelAllOrdersAfter"}, "EGeneral:Invalid arguments:timeout"),
+        ({"event": "cancelOrder", "txid": "O1"}, "EGeneral:Invalid arguments:txid"),
+        ({"event": "addOrder", "volume": "1e5"}, "EGeneral:Invalid arguments:volume"),
+        ({"event": "addOrder", "oflags": "post,free"}, "EGeneral:Invalid arguments:oflags"),
+    ],
+)
+def test_what_is_wrong_on_the_private_endpoint_is_said_in_krakens_words(request_: object, error: str) -> None:
+    assert Conversation(private=True).error(request_) == error
+
+
+def test_a_request_that_is_wrong_as_a_whole_is_refused_for_each_pair() -> None:
+    answers = Conversation().say(subscribe("book", ["XBT/USD", "ETH/EUR"], depth=42))
+    assert answers == [
+        b'{"errorMessage":"Subscription depth not supported","event":"subscriptionStatus",'
+        b'"pair":"%b","status":"error","subscription":{"depth":42,"name":"book"}}' % pair
+        for pair in (b"XBT/USD", b"ETH/EUR")
+    ]
+
+
+def test_invalid_json_is_answered_with_an_error_event() -> None:
+    assert Conversation().say(b"no json") == [b'{"errorMessage":"Malformed request","event":"error"}']
+
+
+def test_deeply_nested_fields_are_not_echoed() -> None:
+    deep = "[" * 900 + "]" * 900
+    request = f'{{"event":"subscribe","pair":[{deep}],"subscription":{{"name":"x","y":{deep}}}}}'
+    assert Conversation().error(request.encode()) == "Subscription name invalid"
+
+
+def test_a_private_ack_has_no_pair_and_no_id_and_never_the_token() -> None:
+    talk = Conversation(private=True)
+    request = {**subscribe("openOrders", None, token="good", ratecounter="true"), "reqid": 1}
+    assert talk.say(request)[0] == (
+        b'{"channelName":"openOrders","event":"subscriptionStatus","reqid":1,"status":"subscribed",'
+        b'"subscription":{"maxratecount":125,"name":"openOrders"}}'
+    )
+    assert talk.venue.begun[0].account == "account"
+    assert talk.venue.begun[0].values == {"ratecounter": True, "rebased": True}
+
+
+def test_private_frames_are_numbered_for_each_subscription() -> None:
+    talk = Conversation(private=True)
+    talk.say(subscribe("openOrders", None, token="good"))
+    talk.say(subscribe("ownTrades", None, token="good"))
+    orders, trades = talk.venue.begun
+    orders.publish(b"[]")
+    orders.publish(b"[{}]")
+    trades.publish(b"[]")
+    assert talk.protocol.frames_to_send() == [
+        b'[[],"openOrders",{"sequence":1}]',
+        b'[[{}],"openOrders",{"sequence":2}]',
+        b'[[],"ownTrades",{"sequence":1}]',
+    ]
+
+
+def test_a_star_subscribes_every_channel_of_the_endpoint() -> None:
+    answers = [json.loads(frame) for frame in Conversation().say(subscribe("*")) if frame[:1] == b"{"]
+    assert [answer["channelName"] for answer in answers] == ["ticker", "book-10", "spread", "ohlc-1", "trade"]
+
+
+def test_unsubscribing_ends_the_data_of_that_pair_alone() -> None:
+    talk = Conversation()
+    talk.say(subscribe("book", ["XBT/USD", "ETH/EUR"], depth=25))
+    request = {**subscribe("book", depth=25), "event": "unsubscribe", "reqid": 2}
+    assert talk.say(request) == [
+        (
+            b'{"channelName":"book-25","event":"subscriptionStatus","pair":"XBT/USD","reqid":2,'
+            b'"status":"unsubscribed","subscription":{"depth":25,"name":"book"}}'
+        )
+    ]
+    assert [ended.symbol for ended in talk.venue.ended] == ["XBT/USD"]
+    assert list(talk.protocol.subscriptions) == [("book-25", "ETH/EUR")]
+
+
+def test_heartbeats_come_each_second_once_subscribed_whatever_else_is_sent() -> None:
+    talk = Conversation()
+    assert talk.tick(30.0) == []
+    talk.say(subscribe(), now=30.5)
+    assert talk.protocol.next_deadline() == 31.5
+    talk.protocol.publish(b"data")
+    assert talk.tick(31.4) == [b"data"]
+    assert talk.tick(31.5) == [b'{"event":"heartbeat"}']
+    assert talk.tick(32.6) == [b'{"event":"heartbeat"}']
+    assert talk.protocol.next_deadline() == 33.5
+
+
+def test_heartbeats_missed_by_a_sleeping_machine_are_not_made_up_for() -> None:
+    talk = Conversation()
+    talk.say(subscribe(), now=0.0)
+    assert talk.tick(500.0) == [b'{"event":"heartbeat"}']
+    assert talk.protocol.next_deadline() == 500.0 + 1.0
+
+
+def test_an_idle_connection_is_closed_after_a_minute_without_a_request() -> None:
+    talk = Conversation()
+    talk.say({"event": "ping"}, now=59.0)
+    talk.tick(60.0)
+    assert talk.protocol.close is None
+    assert talk.tick(119.0) == []
+    assert talk.protocol.close is not None
+
+
+def test_a_lost_client_leaves_every_subscription() -> None:
+    talk = Conversation()
+    talk.say(subscribe("book", ["XBT/USD", "ETH/EUR"]))
+    talk.protocol.closed(2.0)
+    assert {ended.symbol for ended in talk.venue.ended} == {"XBT/USD", "ETH/EUR"}
+    assert not talk.protocol.subscriptions
+
+
+def test_a_command_reaches_the_venue_without_its_token_and_each_answer_carries_the_reqid() -> None:
+    talk = Conversation(private=True)
+    talk.venue.answers = [{"status": "ok"}, {"errorMessage": "EOrder:Unknown order", "status": "error"}]
+    request = {"event": "cancelOrder", "token": "good", "txid": ["O1", "7"], "reqid": 9}
+    assert talk.say(request) == [
+        b'{"event":"cancelOrderStatus","reqid":9,"status":"ok"}',
+        b'{"errorMessage":"EOrder:Unknown order","event":"cancelOrderStatus","reqid":9,"status":"error"}',
+    ]
+    assert talk.venue.commands == [("account", "cancelOrder", {"txid": ["O1", "7"]})]
+
+
+def test_the_catalogs_own_rules_are_the_exchanges_check() -> None:
+    talk = Conversation(private=True)
+    order = {"event": "addOrder", "token": "good", "pair": "XBT/USD", "type": "buy", "volume": "1"}
+    error = talk.error({**order, "ordertype": "limit"})
+    assert error == "EGeneral:Invalid arguments:ordertype=limit needs price="
+    talk.say({**order, "ordertype": "limit", "price": "64000", "oflags": "post,fciq"})
+    assert talk.venue.commands[0][1] == "addOrder"
+
+
+def test_a_bad_reqid_of_a_command_comes_back_as_null() -> None:
+    talk = Conversation(private=True)
+    answer = json.loads(talk.say({"event": "cancelAll", "token": "good", "reqid": -1})[0])
+    assert answer["reqid"] is None
+    assert answer["event"] == "cancelAllStatus"
+    assert talk.venue.commands == []
