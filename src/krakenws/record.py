@@ -43,6 +43,9 @@ def record(cls: type[T]) -> type[T]:
     def __setattr__(_self: T, name: str, _value: object) -> None:  # noqa: N807
         raise AttributeError(f"{cls.__name__} is frozen: {name!r} cannot be set")
 
+    def __delattr__(_self: T, name: str) -> None:  # noqa: N807
+        raise AttributeError(f"{cls.__name__} is frozen: {name!r} cannot be deleted")
+
     def __eq__(self: T, other: object) -> bool:  # noqa: N807
         return type(other) is type(self) and all(
             getattr(self, name) == getattr(other, name) for name in names
@@ -54,7 +57,7 @@ def record(cls: type[T]) -> type[T]:
     def __repr__(self: T) -> str:  # noqa: N807
         return f"{cls.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
-    for method in (__init__, __setattr__, __eq__, __hash__):
+    for method in (__init__, __setattr__, __delattr__, __eq__, __hash__):
         setattr(cls, method.__name__, method)
     if "__repr__" not in cls.__dict__:
         setattr(cls, "__repr__", __repr__)  # noqa: B010 - mypy knows that a method is not assignable

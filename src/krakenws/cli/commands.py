@@ -122,10 +122,10 @@ def dialect_of(api: int) -> Dialect:
 
 def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     """Run channels and commands of the catalog together; return the exit code."""
-    from krakenws.net.loop import Run, Stop
-
     bound = [_bind(context, feed.entry, feed.words) for feed in feeds if feed.entry]
     sink = context.open_sink(bound)
+    from krakenws.net.loop import Run, Stop
+
     count, for_s = context.settings.get("count"), context.settings.get("for")
     try:
         with Stop() as stop:

@@ -429,7 +429,7 @@ def _parameters(entry: Entry | None, words: Sequence[str]) -> list[str]:
             raise unknown_option(word, [param.name for param in entry.params] if entry else ())
         is_next_word = text.endswith("\0")
         text = text.removesuffix("\0")
-        if param.kind in {BOOLEAN, BOOLEAN_TEXT} and (not equals or is_next_word):
+        if (param.kind is BOOLEAN or param.kind is BOOLEAN_TEXT) and (not equals or is_next_word):
             try:
                 param.kind.parse(text)
             except ValueError:  # a bare switch, and the word behind it is a word of its own

@@ -79,7 +79,8 @@ class Pace:
         if self._filled_at is not None and now > self._filled_at:
             self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now
-        return max(0.0, (1.0 - self._tokens) / self._rate)
+        missing = 1.0 - self._tokens
+        return missing / self._rate if missing > 1e-9 else 0.0  # a wait too short to move a clock is none
 
     def spend(self) -> None:
         """Count one message; commands are counted too, though never held back."""

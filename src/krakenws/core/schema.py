@@ -109,8 +109,8 @@ def _event(event: type[events.Event]) -> Schema:
             plain = annotation.removesuffix(" | None")
             shown = name.removesuffix("_ns")
             properties[shown] = _TIME if name.endswith("_ns") else _TYPES[plain]
-            if plain != annotation or annotation == "str":
-                optional.append(shown)  # empty text is left out, too
+            if plain != annotation or name in vars(owner) or name in {"channel", "symbol"}:
+                optional.append(shown)
             if name == "symbol":
                 properties |= _NUMBERS
                 optional += _NUMBERS

@@ -1,7 +1,7 @@
 """API v2: its channels, and how its frames are read and made.
 
-So far what `balances` needs, the one feed that v1 never had. Requests are `{"method", "params"}`, answers repeat
-the method, data frames are objects with `channel`; numbers are numbers, and their digits count.
+So far what `balances` needs, the one feed that v1 never had. Requests are `{"method", "params"}`, answers
+repeat the method, data frames are objects with `channel`; numbers are numbers, and their digits count.
 
 Source: docs.kraken.com, Spot WebSocket API v2; v2.md sections 2 to 4 and 6.
 """

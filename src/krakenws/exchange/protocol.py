@@ -22,16 +22,23 @@ from __future__ import annotations
 
 from json import dumps
 
-from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC, WORDS
+from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
 from krakenws.core.dialect import Malformed, decode
 from krakenws.core.v1 import ENTRIES, V1
-from krakenws.errors import RequestRejected
+from krakenws.exchange.requests import (
+    Refusal,
+    channel_values,
+    check_pair,
+    command_values,
+    is_reqid,
+    token_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from krakenws.core.catalog import Entry, Param, Values
+    from krakenws.core.catalog import Entry, Values
 
 HEARTBEAT_S = 1.0
 IDLE_S = 60.0
@@ -40,18 +47,10 @@ _WRONG_ENDPOINT = {
     PRIVATE: "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",
     PUBLIC: "Public channels not available in this endpoint",
 }
+_NO_PAIR_ALLOWED = "Pair field unsupported for this subscription type"
 _BAD_REQID = "Reqid field must be a positive integer less than 18446744073709551616"
 _CHANNELS = {entry.name: entry for entry in ENTRIES if entry.kind == CHANNEL and not entry.explicit}
 _TRADING = {entry.name: entry for entry in ENTRIES if entry.trading}
-_NOT_OPTIONS = {"pair", "reqid"}
-_TYPES: dict[object, type] = {"string": str, "integer": int, "boolean": bool, "array": list}
-
-
-class Refusal(RequestRejected):
-    """The exchange says no: `code` is the `errorMessage` as Kraken words it."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code, code)
 
 
 class Subscription:
@@ -198,7 +197,7 @@ class ServerProtocol:
             event = ""
         if event in _TRADING:
             self._trade(_TRADING[event], message, now)
-        elif "reqid" in message and not _is_reqid(message["reqid"]):
+        elif "reqid" in message and not is_reqid(message["reqid"]):
             self._send({"errorMessage": _BAD_REQID, "event": "error", "reqid": None})
         elif event == "ping":
             self._reply(message, {"event": "pong"})
@@ -249,7 +248,7 @@ class ServerProtocol:
         for entry, values, pair in asked:
             try:
                 if pair is not None:
-                    _check_pair(pair)
+                    check_pair(pair)
                 subscription = Subscription(self, account, entry, values, pair or "")
                 if leave:
                     self._leave(message, subscription, now)
@@ -280,11 +279,11 @@ class ServerProtocol:
         if entries[0].access != self._access:
             raise Refusal(_WRONG_ENDPOINT[entries[0].access])
         message_type = "unsubscribe" if leave else "subscribe"
-        wanted = [(entry, _channel_values(entry, asked, message_type)) for entry in entries]
+        wanted = [(entry, channel_values(entry, asked, message_type)) for entry in entries]
         if self._access == PRIVATE:
             if "pair" in message:
                 raise Refusal(_NO_PAIR_ALLOWED)
-            account = self._venue.authorize(_token(asked))
+            account = self._venue.authorize(token_of(asked))
             return account, [(entry, values, None) for entry, values in wanted]
         pairs = message.get("pair")
         if pairs is not None and not isinstance(pairs, list):
@@ -360,101 +359,11 @@ class ServerProtocol:
     def _carry_out(self, entry: Entry, message: dict[str, Any], now: float) -> list[dict[str, Any]]:
         if self._access != PRIVATE:
             raise Refusal(_WRONG_ENDPOINT[PRIVATE])
-        if "reqid" in message and not _is_reqid(message["reqid"]):
+        if "reqid" in message and not is_reqid(message["reqid"]):
             raise Refusal(_BAD_REQID)
-        values = _command_values(entry, message)
-        return self._venue.command(self._venue.authorize(_token(message)), entry, values, now)
-
-
-_NO_PAIR_ALLOWED = "Pair field unsupported for this subscription type"
-
-
-def _is_reqid(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
-
-
-def _token(fields: dict[str, Any]) -> str:
-    token = fields.get("token")
-    if not isinstance(token, str):
-        raise Refusal("Token(s) not found")
-    return token
+        values = command_values(entry, message)
+        return self._venue.command(self._venue.authorize(token_of(message)), entry, values, now)
 
 
 def _is_plain(value: object) -> bool:
     return not isinstance(value, dict | list)
-
-
-def _check_pair(pair: object) -> None:
-    if not isinstance(pair, str):
-        raise Refusal("Malformed request")
-    base, _, quote = pair.partition("/")
-    if not base or not quote or "/" in quote:
-        raise Refusal(f"Currency pair not in ISO 4217-A3 format {pair}")
-
-
-def _channel_values(entry: Entry, asked: dict[str, Any], message_type: str) -> Values:
-    """Return a channel's parameters with defaults filled in. Only its own fields are taken (quirk F2)."""
-    params = [param for param in entry.params if param.name not in _NOT_OPTIONS]
-    known = {param.name for param in params} | {"name"} | ({"token"} if entry.access == PRIVATE else set())
-    for field in asked:
-        if field not in known:
-            raise Refusal(f"Unsupported field: '{field}' for the given msg type: {message_type}")
-    values: Values = {}
-    for param in params:
-        value = asked.get(param.name, param.default)
-        if param.choices:
-            name = f"{entry.name} {param.name}" if entry.name == "ohlc" else param.name
-            if not _has_type(param, value):
-                raise Refusal(f"Subscription {entry.name} {param.name} must be an integer")
-            if value not in param.choices:
-                raise Refusal(f"Subscription {name} not supported")
-        elif value in ("true", "false"):  # Kraken's own example quotes a boolean: v1.md 5.4
-            value = value == "true"
-        elif not _has_type(param, value):
-            raise Refusal(f"Subscription {param.name} must be a boolean")
-        if value is not None:
-            values[param.name] = value
-    return values
-
-
-def _has_type(param: Param, value: object) -> bool:
-    return type(value) is _TYPES[param.kind.schema["type"]]  # a bool would pass for an int
-
-
-def _command_values(entry: Entry, message: dict[str, Any]) -> Values:
-    """Return a command's parameters, checked by the catalog's own rules."""
-    params = {param.wire or param.name: param for param in reversed(entry.params)}
-    values: Values = {}
-    for field, value in message.items():
-        if field in {"event", "token", "reqid"}:
-            continue
-        if field not in params:
-            spoken = "".join(f" {c.lower()}" if c.isupper() else c for c in entry.name)
-            raise Refusal(f"Unsupported field: '{field}' for the given msg type: {spoken}")
-        if not _is_valid(params[field], value):
-            raise Refusal(f"EGeneral:Invalid arguments:{field}")
-        values[field] = value
-    for field, param in params.items():
-        if param.required and field not in values:
-            raise Refusal(f"EGeneral:Invalid arguments:{field}")
-    for rule in entry.rules:
-        wrong = rule(values)
-        if wrong:
-            raise Refusal(f"EGeneral:Invalid arguments:{wrong}")
-    return values
-
-
-def _is_valid(param: Param, value: object) -> bool:
-    """Whether a value has the parameter's type on the wire, parses, and is one of its choices."""
-    if not _has_type(param, value):
-        return False
-    if isinstance(value, list):
-        return bool(value) and all(isinstance(item, str) and item for item in value)
-    if isinstance(value, int):
-        return value >= param.at_least and (not param.choices or value in param.choices)
-    try:
-        param.kind.parse(str(value))
-    except ValueError:
-        return False
-    words = str(value).split(",") if param.kind is WORDS else [str(value)]
-    return not param.choices or words == [""] or all(word in param.choices for word in words)

@@ -4,8 +4,8 @@ Theory of this file
 -------------------
 A recording is sorted into routes, one for each channel and pair, and a timeline of (seconds, route). Playing
 hands the next frame of a route to its subscribers; nothing is decoded on the way. The clock starts shortly
-after the first subscription, so whoever subscribes in that moment sees the recording from its first frame. Whoever joins later is first sent what the exchange would send (see
-`routes.py`).
+after the first subscription, so whoever subscribes in that moment sees the recording from its first frame.
+Whoever joins later is first sent what the exchange would send (`routes.py`).
 
 At its end a recording is started over (`loop`), ends the venue (`exit_at_end`), or rests until everybody has
 left; then the next subscriber starts it anew.
@@ -18,7 +18,8 @@ from __future__ import annotations
 from krakenws.core.dialect import ACK, DATA, REPLY, Malformed, decode
 from krakenws.core.v1 import V1
 from krakenws.errors import UsageError
-from krakenws.exchange.protocol import Refusal, Venue
+from krakenws.exchange.protocol import Venue
+from krakenws.exchange.requests import Refusal
 from krakenws.exchange.routes import ROUTES
 
 TYPE_CHECKING = False

@@ -62,12 +62,14 @@ class Route:
         return self.recorded_id
 
     def join(self, subscription: Subscription) -> None:
+        """Send what comes first, and from then on every frame."""
         frame = self.opening()
         if frame is not None:
             subscription.client.publish(frame)
         self.subscriptions.append(subscription)
 
     def leave(self, subscription: Subscription) -> None:
+        """Send it nothing more."""
         if subscription in self.subscriptions:
             self.subscriptions.remove(subscription)
 
@@ -84,6 +86,7 @@ class Route:
         return len(frame)
 
     def rewind(self) -> None:
+        """Stand before the first frame again; subscriptions stay."""
         self.played = 0
 
 
@@ -91,6 +94,7 @@ class LatestRoute(Route):
     """Ticker and candles: a new subscriber is sent the latest frame (v1.md 6.1, 6.2)."""
 
     def opening(self) -> bytes | None:
+        """Return the latest frame."""
         return self.frames[self.played - 1] if self.played else None
 
 
@@ -107,14 +111,17 @@ class BookRoute(Route):
 
     @property
     def can_serve(self) -> bool:
-        return bool(self.frames)  # a book owes a snapshot
+        """A book owes a snapshot: an ack alone is not enough."""
+        return bool(self.frames)
 
     def rewind(self) -> None:
+        """Stand before the first frame again; subscriptions stay."""
         super().rewind()
         self._applied = 0
         self._known = False
 
     def opening(self) -> bytes | None:
+        """Return the book as a snapshot frame, in the recording's own text."""
         for frame in self.frames[self._applied : self.played]:
             self._apply(frame)
         self._applied = self.played
@@ -152,11 +159,13 @@ class PrivateRoute(Route):
         self._applied = 0
 
     def rewind(self) -> None:
+        """Stand before the first frame again; subscriptions stay."""
         super().rewind()
         self._state.clear()
         self._applied = 0
 
     def join(self, subscription: Subscription) -> None:
+        """Send what comes first, and from then on every frame."""
         if subscription.values.get("snapshot", True) and not self._begins_with_snapshot():
             for frame in self.frames[self._applied : self.played]:
                 self._apply(V1.classify(frame).body)
@@ -169,6 +178,7 @@ class PrivateRoute(Route):
         return self.played == 0 and bool(self.frames) and V1.classify(self.frames[0]).sequence == 1
 
     def play(self) -> int:
+        """Send the next frame under each subscription's own number, and return its length in bytes."""
         is_snapshot = self._begins_with_snapshot()
         frame = self.frames[self.played]
         self.played += 1

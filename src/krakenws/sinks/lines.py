@@ -192,7 +192,7 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
                 fields[name[:-3]] = None if value is None else stamp(value)
         elif value.__class__ is float:
             fields[name] = round(value, 6)
-        elif value is not None and value != "":
+        elif value is not None and (value != "" or name not in vars(type(event))):  # no default
             fields[name] = dict(value) if hasattr(value, "keys") else value
     if isinstance(event, Reply | Rejected | Unanswered):
         fields = _with_outcome(event, fields)

@@ -245,7 +245,7 @@ class Text(Sink):
             [("", row.order_id)],
             [
                 (_SIDES.get(row.side, ""), f"{row.side:<4}"),
-                ("", f" {number('fill_qty', symbol, row.last_qty)}"),
+                ("", f" {number('fill_qty', symbol, row.last_qty, 3)}"),
             ],
             [
                 (_BOLD, self._align.word("symbol", symbol)),
@@ -297,14 +297,17 @@ class Text(Sink):
             del clean[-1]  # a labelled figure; words are cut
         parts = [part for cell in clean for part in (("", "  "), *cell)][1:]
         room = self._columns
-        if sum(len(text) for _, text in parts) <= room:
+        fits = sum(len(text) for _, text in parts) <= room
+        if fits:
             parts[-1] = (parts[-1][0], parts[-1][1].rstrip())
+        else:
+            room -= 1
         line = []
         for style, text in parts:
-            shown = text if len(text) <= room else f"{text[: room - 1]}…" if room else ""
+            shown = text[:room]
             room -= len(shown)
             line.append(f"\x1b[{style}m{shown}\x1b[0m" if style and self._color and shown else shown)
-        return "".join(line)
+        return "".join(line) + ("" if fits else "…")
 
 
 def _width(cells: list[Cell]) -> int:

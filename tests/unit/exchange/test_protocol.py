@@ -6,8 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from krakenws.exchange.protocol import Refusal, ServerProtocol, Subscription, Venue
+from krakenws.exchange.protocol import ServerProtocol, Subscription, Venue
+from krakenws.exchange.requests import Refusal
 
 if TYPE_CHECKING:
     from krakenws.core.catalog import Entry, Values
@@ -191,6 +194,7 @@ def test_what_is_wrong_on_the_public_endpoint_is_said_in_krakens_words(request_:
         ({"event": "cancelAllOrdersAfter", "timeout": "60"}, "EGeneral:Invalid arguments:timeout"),
         ({"event": "cancelAllOrdersAfter"}, "EGeneral:Invalid arguments:timeout"),
         ({"event": "cancelOrder", "txid": "O1"}, "EGeneral:Invalid arguments:txid"),
+        ({"event": "cancelOrder", "txid": []}, "EGeneral:Invalid arguments:txid"),
         ({"event": "addOrder", "volume": "1e5"}, "EGeneral:Invalid arguments:volume"),
         ({"event": "addOrder", "oflags": "post,free"}, "EGeneral:Invalid arguments:oflags"),
     ],
@@ -325,3 +329,39 @@ def test_a_bad_reqid_of_a_command_comes_back_as_null() -> None:
     assert answer["reqid"] is None
     assert answer["event"] == "cancelAllStatus"
     assert talk.venue.commands == []
+
+
+_WORDS = ["XBT/USD", "good", "*", "ticker", "book", "openOrders", "/", "limit", "true", "1"]
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(_WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "depth", "interval", "token", "snapshot"]), inner)
+    ),
+    max_leaves=6,
+)
+_FIELDS = [
+    "pair",
+    "subscription",
+    "token",
+    "reqid",
+    "txid",
+    "volume",
+    "price",
+    "timeout",
+    "oflags",
+    "userref",
+]
+_EVENTS = ["subscribe", "unsubscribe", "ping", "addOrder", "cancelOrder", "editOrder", "cancelAllOrdersAfter"]
+_REQUESTS = st.builds(
+    lambda fields, event: {**fields, "event": event},
+    st.dictionaries(st.sampled_from(_FIELDS), _VALUES),
+    st.sampled_from(_EVENTS),
+)
+
+
+@given(message=_REQUESTS | _VALUES, private=st.booleans())
+def test_whatever_json_a_client_sends_it_is_answered(message: object, private: bool) -> None:
+    answers = [frame for frame in Conversation(private=private).say(message) if frame[:1] == b"{"]
+    assert answers
+    assert all(isinstance(json.loads(frame)["event"], str) for frame in answers)

@@ -15,13 +15,13 @@ from krakenws.core.redaction import Redactor, Secret
 from krakenws.errors import ConnectionFailed, CredentialsError, KrakenWSError, SinkError
 from krakenws.net.credentials import Credentials, Token, store_token
 from krakenws.options import Options
-from tests.unit.net.scripted_rest import serve
+from tests.support.rest import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.unit.net.scripted_rest import ScriptedRest
+    from tests.support.rest import ScriptedRest
 
 KEY = "CANARYKEY/abcdefgh"
 SECRET = base64.b64encode(b"CANARYSECRET" + bytes(52)).decode()

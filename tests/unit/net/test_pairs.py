@@ -11,7 +11,7 @@ import pytest
 from krakenws.errors import ConnectionFailed, RequestRejected
 from krakenws.net.pairs import FRESH_S, Pairs, load, parse
 from krakenws.options import Options
-from tests.unit.net.scripted_rest import Answer, serve
+from tests.support.rest import Answer, serve
 
 if TYPE_CHECKING:
     from pathlib import Path

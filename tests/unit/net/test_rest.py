@@ -26,7 +26,7 @@ from krakenws.errors import (
 )
 from krakenws.net.rest import TOKEN_PATH, ApiKey, RestClient, TryLater, sign
 from krakenws.options import Options
-from tests.unit.net.scripted_rest import Answer, ScriptedRest, serve
+from tests.support.rest import Answer, ScriptedRest, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,231 @@
+"""The command as a user runs it: a process with a clean environment, read line by line with a deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 20.0
+"""What must happen happens far sooner, also on a busy machine."""
+PROGRAMS = {
+    "krakenws": [str(Path(sys.executable).with_name("krakenws"))],
+    "krakenws.py": [sys.executable, str(ROOT / "krakenws.py")],
+    "python -m krakenws": [sys.executable, "-m", "krakenws"],
+}
+
+
+class Result(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of stdout."""
+        return self.out.splitlines()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of stdout as JSON."""
+        return [json.loads(line) for line in self.lines]
+
+    @property
+    def sentence(self) -> str:
+        """What stderr says, which must be one sentence and nothing else."""
+        assert self.err.startswith("krakenws: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        return self.err.removeprefix("krakenws: ").rstrip("\n")
+
+
+class _Stream:
+    """A pipe read in a thread, so that nobody blocks for long."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._text = b""
+        self._taken = 0
+        self._ended = False
+        self._news = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while data := os.read(self._pipe.fileno(), 65536):
+            with self._news:
+                self._text += data
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def line(self) -> str | None:
+        """Return the next line, None at the end."""
+        end_at = time.monotonic() + DEADLINE_S
+        with self._news:
+            while (end := self._text.find(b"\n", self._taken)) < 0:
+                if self._ended:
+                    return None
+                assert self._news.wait(end_at - time.monotonic()), f"no line came after {self._text[-500:]!r}"
+            line = self._text[self._taken : end]
+            self._taken = end + 1
+            return line.decode()
+
+    def all(self) -> str:
+        """Return everything, after the end."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._ended, DEADLINE_S)
+        return self._text.decode()
+
+
+class Process:
+    """A running command."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        assert popen.stdout is not None
+        assert popen.stderr is not None
+        self._popen = popen
+        self._out = _Stream(popen.stdout)
+        self._err = _Stream(popen.stderr)
+
+    def line(self) -> str:
+        """Return the next line of stdout."""
+        line = self._out.line()
+        assert line is not None, f"stdout ended; stderr: {self._err.all()}"
+        return line
+
+    def event(self, name: str = "") -> dict[str, Any]:
+        """Return the next event on stdout (of that name)."""
+        while True:
+            event: dict[str, Any] = json.loads(self.line())
+            if not name or event["event"] == name:
+                return event
+
+    def note(self, words: str) -> str:
+        """Return the next line of stderr that contains `words`."""
+        while True:
+            line = self._err.line()
+            assert line is not None, f"stderr ended without {words!r}: {self._err.all()}"
+            if words in line:
+                return line
+
+    def send(self, text: str) -> None:
+        """Write to stdin."""
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(text.encode())
+        self._popen.stdin.flush()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._popen.send_signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._popen.terminate()
+
+    def finish(self, within_s: float = DEADLINE_S) -> Result:
+        """Wait for the end."""
+        code = self._popen.wait(within_s)
+        return Result(code, self._out.all(), self._err.all())
+
+    def dispose(self) -> None:
+        """End it, if it has not ended."""
+        if self._popen.poll() is None:
+            self._popen.kill()
+        self._popen.wait()
+        self._out.all()
+        self._err.all()
+        for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+class Command:
+    """Runs krakenws in a home of its own.
+
+    Attributes:
+        home: HOME, the XDG directories and the working directory.
+        environ: what the process sees, and nothing else.
+    """
+
+    def __init__(self, home: Path, program: str = "krakenws") -> None:
+        self.home = home
+        self.program = PROGRAMS[program]
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_STATE_HOME": str(home / "state"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
+        }
+
+    def called(self, program: str) -> Command:
+        """Return the same under another name."""
+        other = Command(self.home, program)
+        other.environ = self.environ
+        return other
+
+    def store_token(self, text: str) -> None:
+        """Put a token into `WS_Token` of the working directory."""
+        path = self.home / "WS_Token"
+        path.write_text(f"{text}\n")
+        path.chmod(0o600)
+
+    def run(
+        self, *words: str, stdin: str | bytes = b"", stdout: IO[bytes] | None = None, **environ: str
+    ) -> Result:
+        """Run it to its end."""
+        done = subprocess.run(  # noqa: PLW1510 - the exit code is looked at
+            [*self.program, *words],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**self.environ, **environ},
+            cwd=self.home,
+            timeout=DEADLINE_S,
+        )
+        return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+
+    def shell(self, line: str, **environ: str) -> Result:
+        """Run a line of Bash in which `$KRAKENWS` is the command; a failure in a pipe counts."""
+        done = subprocess.run(  # noqa: PLW1510 - the exit code is looked at
+            ["bash", "-c", f"set -o pipefail; {line}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**self.environ, "KRAKENWS": " ".join(self.program), **environ},
+            cwd=self.home,
+            timeout=DEADLINE_S,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    @contextmanager
+    def start(self, *words: str, environ: Mapping[str, str] | None = None) -> Iterator[Process]:
+        """Start it; it is ended on leaving at the latest."""
+        process = Process(
+            subprocess.Popen(
+                [*self.program, *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**self.environ, **(environ or {})},
+                cwd=self.home,
+            )
+        )
+        try:
+            yield process
+        finally:
+            process.dispose()
