@@ -7,8 +7,8 @@ from time import time, time_ns
 
 from krakenws.core.catalog import Bound, bind
 from krakenws.directories import config_dir
-from krakenws.errors import UsageError
-from krakenws.sinks import Out, open_sink
+from krakenws.errors import SinkError, UsageError
+from krakenws.sinks import ClosedPipe, Out, open_sink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,27 +124,39 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     """Run channels and commands of the catalog together; return the exit code."""
     bound = [_bind(context, feed.entry, feed.words) for feed in feeds if feed.entry]
     sink = context.open_sink(bound)
-    from krakenws.net.loop import Run, Stop
+    from krakenws.net.loop import Run
+    from krakenws.net.stop import Stop, Stopped
 
     count, for_s = context.settings.get("count"), context.settings.get("for")
-    try:
-        with Stop() as stop:
-            run = Run(
-                context.options,
-                sink,
-                redactor=context.redactor,
-                credentials=context.credentials(),
-                note=context.note,
-                stop=stop,
-                count=count if isinstance(count, int) else None,
-                for_s=for_s if isinstance(for_s, float) else None,
-            )
-            for one in bound:
-                run.add(dialect_of(one.entry.api), one)
-            run.run()
-    finally:
-        sink.close()
+    with Stop() as stop:
+        run = Run(
+            context.options,
+            sink,
+            redactor=context.redactor,
+            credentials=context.credentials(),
+            note=_silent if context.output == "text" else context.note,  # text tells it on stdout
+            stop=stop,
+            count=count if isinstance(count, int) else None,
+            for_s=for_s if isinstance(for_s, float) else None,
+        )
+        for one in bound:
+            run.add(dialect_of(one.entry.api), one)
+        try:
+            try:
+                run.run()
+            finally:
+                sink.close()
+        except Stopped:
+            pass  # while it was ending anyway
+        except (ClosedPipe, SinkError):
+            run.judge()  # what became of an order outweighs a broken pipe
+            raise
+        run.judge()
     return 0
+
+
+def _silent(_sentence: str) -> None:
+    """Say nothing."""
 
 
 def _bind(context: Context, entry: Entry, words: Sequence[str]) -> Bound:

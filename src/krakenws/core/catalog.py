@@ -124,7 +124,7 @@ def _boolean_text(text: str) -> str:
 
 
 def _list(text: str) -> list[str]:
-    return [_text(item.strip()) for item in text.split(",")]
+    return [_text(item.strip(" ")) for item in text.split(",")]
 
 
 def _words(text: str) -> list[str]:

@@ -7,8 +7,6 @@ differ only in when they end.
 
 from __future__ import annotations
 
-import signal
-import socket
 from os import environ, urandom
 from time import monotonic, time_ns
 
@@ -26,12 +24,12 @@ from krakenws.errors import (
     RequestRejected,
 )
 from krakenws.net.poller import READ, Poller
+from krakenws.net.stop import Stopped
 from krakenws.net.transport import Transport, parse_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
     from typing import Protocol
 
     from krakenws.core.catalog import Bound
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from krakenws.core.events import Event
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials, Token
+    from krakenws.net.stop import Stop
     from krakenws.net.transport import Target
     from krakenws.options import Options
 
@@ -54,57 +53,6 @@ if TYPE_CHECKING:
 
 _GOODBYE_S = 0.3
 _AUTH_ERRORS = ("ESession:", "EGeneral:Permission denied", "EAPI:Invalid key", "EAuth:", "EAccount:")
-
-
-class Stop:
-    """SIGINT and SIGTERM as a flag that also wakes the loop; a context manager.
-
-    Inside `interruptible` a signal raises `Stopped` at once: for calls that block in C.
-    """
-
-    def __init__(self) -> None:
-        self.set = False
-        self._raises = False
-        self._ours, self._theirs = socket.socketpair()
-        self._before: dict[int, object] = {}
-        self._wakeup = -1
-
-    @property
-    def wakeup(self) -> socket.socket:
-        """A socket that becomes readable when a signal came."""
-        return self._ours
-
-    def __enter__(self) -> Stop:  # noqa: PYI034 - nobody derives from it, and typing costs start-up
-        for sock in (self._ours, self._theirs):
-            sock.setblocking(False)
-        self._wakeup = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal itself gave
-        signal.set_wakeup_fd(self._wakeup)
-        self._ours.close()
-        self._theirs.close()
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.set = True
-        if self._raises:
-            raise Stopped
-
-    def interruptible(self, call: Callable[[], Token]) -> Token:
-        """Return what `call` gives, unless a signal ends it first."""
-        self._raises = True
-        try:
-            return call()
-        finally:
-            self._raises = False
-
-
-class Stopped(Exception):
-    """A signal arrived during a call that would have gone on blocking."""
 
 
 class Link:
@@ -136,7 +84,7 @@ class Run:
         sink: takes frames or events.
         redactor: cleans what leaves; secrets that credentials find are registered with it.
         credentials: where the token of private links comes from.
-        note: takes a sentence for people (stderr).
+        note: takes a sentence for people (stderr) about what happens on the way.
         stop: signals.
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
@@ -201,10 +149,10 @@ class Run:
     # ---- the loop
 
     def run(self) -> None:
-        """Run to the end.
+        """Run to the end; `judge` then says how it ended.
 
         Raises:
-            KrakenWSError: how it ended, when not well; its `exit_code` is the process's.
+            KrakenWSError: what broke it off: the sink, credentials, `--strict`.
         """
         try:
             while not self._is_over():
@@ -217,7 +165,6 @@ class Run:
             pass
         finally:
             self._say_goodbye()
-        self._judge()
 
     def _is_over(self) -> bool:
         if self._stop.set or self._left == 0:
@@ -278,7 +225,7 @@ class Run:
         link.drop()
         link.protocol.connecting(now)
         if link.name == PRIVATE:
-            link.token = self._stop.interruptible(self._credentials.find_token)
+            link.token = self._credentials.find_token()
             if link.token.warning:
                 self._note(link.token.warning)
         target = link.target
@@ -298,7 +245,7 @@ class Run:
                 raise CredentialsError(f"the exchange refused the token from {source}: fetch a new one")
             return
         link.renewed = True
-        link.token = self._stop.interruptible(self._credentials.renew)
+        link.token = self._credentials.renew()
         link.protocol.renew(link.token.text.reveal(), monotonic())
 
     def _service(self, link: Link) -> None:
@@ -409,14 +356,16 @@ class Run:
     # ---- what happened
 
     def _deliver(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
-        if not self._sink.wants_events:
-            if frames:
-                self._sink.received(frames)
-        elif events:
-            self._sink.write(events)
-        for event in events:
-            if type(event) is not Update:
-                self._heed(link, event)  # type: ignore[arg-type]  # what is no Update is an Event
+        try:
+            if not self._sink.wants_events:
+                if frames:
+                    self._sink.received(frames)
+            elif events:
+                self._sink.write(events)
+        finally:  # a verdict counts even when it cannot be written
+            for event in events:
+                if type(event) is not Update:
+                    self._heed(link, event)  # type: ignore[arg-type]  # what is no Update is an Event
 
     def _heed(self, link: Link, event: Event) -> None:
         """What people are told on stderr, and what decides the exit code."""
@@ -475,8 +424,12 @@ class Run:
         for link in self._links.values():
             link.drop()
 
-    def _judge(self) -> None:
-        """Raise what the run ended with, the gravest first."""
+    def judge(self) -> None:
+        """Raise what the run ended with, the gravest first; return when it ended well.
+
+        Raises:
+            KrakenWSError: its `exit_code` is the process's.
+        """
         for bound, event in self._verdicts:
             if isinstance(event, Unanswered):
                 raise (

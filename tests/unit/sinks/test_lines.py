@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from krakenws.core import events
-from krakenws.core.catalog import Bound
+from krakenws.core.catalog import CHANNEL, PRIVATE, Bound, Entry
+from krakenws.core.events import Route, Update
 from krakenws.core.schema import schema
 from krakenws.core.v1 import BOOK, CANCEL_ALL, ENTRIES, OWN_TRADES, TICKER, TRADE
 from krakenws.errors import CredentialsError, OutcomeUnknown, SinkError, UsageError
@@ -30,7 +31,7 @@ from tests.updates import RECEIVED, RECEIVED_NS, Updates, update_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from krakenws.core.events import Event, Update
+    from krakenws.core.events import Event
     from krakenws.sinks import Sink
 
 TRADES = """[1,[["64000.10000","0.01000000","1795324223.101000","b","l",""]],"trade","XBT/USD"]"""
@@ -440,6 +441,35 @@ def test_text_of_the_other_channels() -> None:
         "05:10:23.123  XBT/USD     0.5 bid 7.1  7.25 ask    1.5  spread 0.15",
         "05:10:23.123  XBT/USD  00:00 60m  O 1.0  H 4.0  L 0.5  C 2.0 ▲  vol 9.0",
     ]
+
+
+def balance(data: str) -> Update:
+    entry = Entry(api=2, name="balances", kind=CHANNEL, access=PRIVATE, help="Balances.", rows="Balance")
+    return Update(Route(entry, {}, "balances", ""), f'{{"data":[{data}]}}'.encode(), NOW, False, None, None)
+
+
+WALLETS = """{"asset":"USD","balance":160.2400,"wallets":[{"type":"spot","id":"main","balance":100.2400},
+    {"type":"earn","id":"flexible","balance":60.0000}]}"""
+
+
+def test_text_of_balances_shows_what_changed_and_why() -> None:
+    entry = '{"asset":"USD","amount":%s,"fee":%s,"balance":%s,"type":"trade"}'
+    assert seen(
+        balance(WALLETS),
+        balance(entry % ("-19.9743", "0.0499", "118.0677")),
+        balance(entry % ("2", "0.0", "120")),
+    ) == [
+        "05:10:23.123  USD     160.2400  spot main 100.2400, earn flexible 60.0000",
+        "05:10:23.123  USD     118.0677    -19.9743  trade  fee 0.0499",
+        "05:10:23.123  USD     120          +2       trade",
+    ]
+
+
+def test_csv_of_balances_has_wallets_as_json() -> None:
+    update = balance(WALLETS)
+    (row,) = csv.DictReader(StringIO(written("csv", update, bound=[Bound(update.route.entry, {})])))
+    assert (row["asset"], row["balance"], row["amount"]) == ("USD", "160.2400", "")
+    assert json.loads(row["wallets"])[1] == {"type": "earn", "id": "flexible", "balance": "60.0000"}
 
 
 def test_text_names_the_channel_when_there_are_several() -> None:

@@ -1,0 +1,64 @@
+"""SIGINT and SIGTERM end a run within a second, whatever it is doing."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+_PATIENCE_S = 0.7
+
+
+class Stopped(Exception):
+    """A signal came some time ago, and the run is still in a call that blocks: a full pipe, REST, a lock."""
+
+
+class Stop:
+    """Whether a signal asked the run to end; a context manager.
+
+    The signal sets `set` and makes `wakeup` readable, which ends the loop in order. Where the loop does not
+    get to it because some call blocks, `Stopped` is raised in that call. (Not on Windows, which has no timer
+    signals, and not while the system resolves a name.)
+    """
+
+    def __init__(self) -> None:
+        self.set = False
+        self._ours, self._theirs = socket.socketpair()
+        self._before: dict[int, object] = {}
+        self._wakeup = -1
+        self._has_timer = hasattr(signal, "setitimer")
+
+    @property
+    def wakeup(self) -> socket.socket:
+        """A socket that becomes readable when a signal came."""
+        return self._ours
+
+    def __enter__(self) -> Stop:  # noqa: PYI034 - nobody derives from it, and typing costs start-up
+        for sock in (self._ours, self._theirs):
+            sock.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        if self._has_timer:
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_timer)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._has_timer:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal itself gave
+        signal.set_wakeup_fd(self._wakeup)
+        self._ours.close()
+        self._theirs.close()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.set = True
+        if self._has_timer:
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S, _PATIENCE_S)
+
+    def _on_timer(self, _number: int, _frame: FrameType | None) -> None:
+        raise Stopped
