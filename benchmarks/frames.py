@@ -8,23 +8,20 @@ snapshot's levels, so that each checksum of each repetition is right.
 from __future__ import annotations
 
 import random
-import sys
-from os.path import abspath, dirname, join
-
-sys.path[:0] = [join(dirname(dirname(abspath(__file__))), "src"), dirname(dirname(abspath(__file__)))]
 
 from benchmarks.book import market
 from krakenws.core.book import Book
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from benchmarks.book import Frame, Levels
 
 PAIR = "XBT/USD"
 CYCLE = 2000
-"""Frames of a cycle; of a book's, before the restoring ones."""
+BOOK_CYCLE = 10_000
+"""Frames of a cycle; of a book's, before the restoring ones, which must be few beside them."""
 _TIME = "1690246089.638648"
 
 
@@ -42,7 +39,7 @@ class Stream:
 
 
 def stream(channel: str) -> Stream:
-    """Return the stream of a channel by its name on the wire: `ticker`, `trade`, `book-10` …"""
+    """Return the stream of a channel by its name on the wire: `ticker`, `trade`, `book-10`."""
     name, _, depth = channel.partition("-")
     if name == "book":
         return _book(channel, int(depth))
@@ -53,7 +50,7 @@ def stream(channel: str) -> Stream:
 
 
 def stamped_trade(moment_ns: int) -> bytes:
-    """Return a trade whose time is a moment of the sender's clock, in 20 digits (`STAMP` finds it)."""
+    """Return a trade whose time is a moment of the sender's clock, in 20 digits."""
     return _data(f'[["64000.10000","0.02063928","{moment_ns:020d}","b","m",""]]', "trade")
 
 
@@ -62,7 +59,7 @@ def _data(body: str, channel: str) -> bytes:
 
 
 def _price(rng: random.Random) -> str:
-    return f"{640000 + rng.randrange(-900, 900)}"[:5] + f".{rng.randrange(10)}0000"
+    return f"{64000 + rng.randrange(-900, 900)}.{rng.randrange(10)}0000"
 
 
 def _qty(rng: random.Random) -> str:
@@ -92,7 +89,7 @@ def _trade(rng: random.Random) -> bytes:
 
 
 def _book(channel: str, depth: int) -> Stream:
-    (asks, bids), updates = market(depth, CYCLE)
+    (asks, bids), updates = market(depth, BOOK_CYCLE)
     book = Book(PAIR, depth)
     book.snapshot(asks, bids)
     first = _data(f'{{"as":{_levels(asks)},"bs":{_levels(bids)}}}', channel)

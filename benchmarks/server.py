@@ -1,4 +1,4 @@
-"""The load generator: an exchange on loopback that sends frames made beforehand, faster than any client reads.
+"""The load generator: an exchange on loopback that sends frames made beforehand, faster than clients read.
 
     python benchmarks/server.py CAFILE
 
@@ -26,12 +26,13 @@ from hashlib import sha1
 from itertools import accumulate
 from os.path import abspath, dirname
 
-sys.path.insert(0, dirname(dirname(abspath(__file__))))
+sys.path.append(dirname(dirname(abspath(__file__))))  # behind the package, whose name krakenws.py bears
 
 from benchmarks.frames import Stream, stamped_trade, stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 WRITE_BYTES = 1 << 18
@@ -60,13 +61,12 @@ class Flood:
         self._ends = [0, *accumulate(map(len, cycle))]
         self._wire = b"".join(cycle)
 
-    def send(self, sock: socket.socket, count: int) -> None:
-        """Send so many frames."""
+    def writes(self, count: int) -> Iterator[memoryview]:
+        """Give the bytes of so many frames, in large pieces."""
         rounds, rest = divmod(count, len(self._ends) - 1)
         for size in [len(self._wire)] * rounds + [self._ends[rest]]:
-            view = memoryview(self._wire)[:size]
-            for at in range(0, size, WRITE_BYTES):
-                sock.sendall(view[at : at + WRITE_BYTES])
+            wire = memoryview(self._wire)[:size]
+            yield from (wire[at : at + WRITE_BYTES] for at in range(0, size, WRITE_BYTES))
 
 
 class Connection:
@@ -148,7 +148,8 @@ class Connection:
         if self._rate:
             self._send_paced(count)
         else:
-            flood.send(self._sock, count)
+            for piece in flood.writes(count):
+                self._sock.sendall(piece)
         self._sock.sendall(frame(b"\x03\xe8", _CLOSE))
 
     def _send_paced(self, count: int) -> None:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Shows what krakenws does, against an exchange on this machine: no network, no account, about fifteen seconds.
+# Shows what krakenws does, against an exchange on this machine: no network, no account, about ten seconds.
 # Run it with `make demo`, or by itself when krakenws is installed.
 set -u
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work=$(mktemp -d "${TMPDIR:-/tmp}/krakenws-demo.XXXXXX") || exit 1
+work=$(mktemp -d -t krakenws-demo.XXXXXX) || exit 1
 server=
 failed=0
 

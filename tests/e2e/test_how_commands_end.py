@@ -472,8 +472,9 @@ def test_a_closed_pipe_with_an_order_on_its_way_is_not_called_done(trader: Comma
         result = trader.shell(
             f"$KRAKENWS {' '.join(ORDER)} --ack-timeout 0.3 {' '.join(server.options)} | true"
         )
-    assert len(server.sent("addOrder")) <= 1
-    assert result.code == (6 if server.sent("addOrder") else 4)
+    sent = server.sent("addOrder")
+    assert len(sent) <= 1
+    assert result.code == 6 or (result.code == 4 and not sent)
 
 
 # ---- 7
@@ -625,5 +626,5 @@ def test_a_stream_of_refused_orders_beside_it_is_judged_by_the_order(trader: Com
     assert result.code == 5
 
 
-def test_the_readme_s_program_is_there() -> None:
+def test_the_drop_in_can_be_executed() -> None:
     assert (ROOT / "krakenws.py").stat().st_mode & 0o100

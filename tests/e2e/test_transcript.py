@@ -170,7 +170,7 @@ def test_the_drop_in_knows_no_exit_codes_but_0_and_1(trader: Command) -> None:
 def test_a_reconnect_is_visible_as_another_greeting_and_subscription(krakenws: Command) -> None:
     def cut(client: Connection) -> None:
         client.serve(DATA[0])
-        client.reset()
+        client.end()
 
     def again(client: Connection) -> None:
         client.greet()

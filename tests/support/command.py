@@ -127,6 +127,11 @@ class Process:
         self._popen.stdin.write(text.encode())
         self._popen.stdin.flush()
 
+    def end_input(self) -> None:
+        """Close stdin."""
+        assert self._popen.stdin is not None
+        self._popen.stdin.close()
+
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self._popen.send_signal(signal.SIGINT)

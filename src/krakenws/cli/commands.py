@@ -57,8 +57,8 @@ class Context:
         self.program_dir = program_dir
         self.sink: Sink | None = None
 
-    def open_sink(self, bound: Sequence[Bound]) -> Sink:
-        """Open the output."""
+    def open_sink(self, bound: Sequence[Bound] | None) -> Sink:
+        """Open the output; `bound` is None when only the data tells what the run is about."""
         self.sink = open_sink(self.output, self.out, bound=bound, color=self._has_color(), warn=None)
         return self.sink
 
@@ -287,7 +287,7 @@ def _decode(context: Context, words: list[str]) -> int:
     count = context.settings.get("count")
     decode_file(
         words[0] if words else "-",
-        context.open_sink(()),
+        context.open_sink(None),
         dialect_of(api if isinstance(api, int) else 1),
         context.options,
         redactor=context.redactor,

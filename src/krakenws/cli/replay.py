@@ -38,8 +38,7 @@ def run_replay(
         ready: called with the endpoint's URL once connections are accepted; private channels are under /auth.
 
     Raises:
-        UsageError: a word, the file or the certificate is wrong.
-        KrakenWSError: the address cannot be listened on.
+        UsageError: a word, the file, the certificate or the address to listen on is wrong.
     """
     host, port = parse_listen(listen)
     factor = parse_speed(speed)

@@ -448,7 +448,7 @@ class DialectV1(Dialect):
         return frame[frame.rfind(b',"', 0, frame.rfind(b',"')) :]
 
     def tail_of(self, channel: str, symbol: str) -> bytes:
-        return f',"{channel}","{symbol}"]'.encode()
+        return f',"{channel}","{symbol}"]'.encode("utf-8", "surrogatepass")  # JSON can name half a character
 
     def classify(self, frame: bytes) -> Envelope:
         message = decode(frame)

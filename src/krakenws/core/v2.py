@@ -74,7 +74,7 @@ class DialectV2(Dialect):
         return b""
 
     def tail_of(self, channel: str, symbol: str) -> bytes:
-        return f"{channel} {symbol}".encode()
+        return f"{channel} {symbol}".encode("utf-8", "surrogatepass")
 
     def classify(self, frame: bytes) -> Envelope:
         message = decode_keeping_text(frame)

@@ -141,7 +141,7 @@ class Run:
             self._options,
             access,
             jitter=lambda: int.from_bytes(urandom(4), "big") / 2**32,
-            detail=self._sink.wants_events or self._left is not None,
+            detail=self._sink.wants_events or self._left is not None or self._options.strict,
         )
         target = parse_url(url.rstrip("/") + dialect.path)
         return Link(access, len(self._links) + 1, target, protocol)
@@ -326,7 +326,7 @@ class Run:
                 raise websocket.failure
             self._lost(link, str(websocket.failure))
             return
-        code, reason = websocket.close_code, self._redactor.clean(websocket.close_reason)
+        code, reason = websocket.close_code, websocket.close_reason
         shown = "".join(character if character.isprintable() else "?" for character in reason)
         self._lost(link, f"closed by the exchange ({code}{f' {shown}' if shown else ''})", code=code)
 
@@ -334,6 +334,7 @@ class Run:
         if link.websocket is not None and link.transport is not None:
             link.transport.write(link.websocket.bytes_to_send())
         link.drop()
+        cause = self._redactor.clean(cause)  # it may quote what the other side said
         told = link.protocol.lost(cause, time_ns(), monotonic(), code=code, polite=polite)
         self._deliver(link, [], told)
 
@@ -442,7 +443,7 @@ class Run:
                 raise _refusal(event.method, event.error)
         for link in self._links.values():
             if link.protocol.failure:
-                raise ConnectionFailed(f"{link.name} endpoint {link.target.shown}: {link.protocol.failure}")
+                raise ConnectionFailed(_at(link, link.protocol.failure))
         waiting = [bound for bound in self._commands.values() if bound.entry.trading]
         if waiting:
             self._judge_waiting(waiting[0])
@@ -458,6 +459,11 @@ class Run:
                 " look at open orders and own trades before sending it again"
             )
         raise ConnectionFailed(f"{bound.entry.name} was not sent: stopped before the connection was ready")
+
+
+def _at(link: Link, failure: str) -> str:
+    """Say whose failure it is, unless it says so itself."""
+    return failure if link.target.shown in failure else f"{link.name} endpoint {link.target.shown}: {failure}"
 
 
 def _has_closed(websocket: WebSocket, data: bytes) -> bool:

@@ -291,6 +291,8 @@ class RestClient:
 
     def _not_ours(self, path: str, status: int, data: bytes) -> str:
         words = _first_words(self._redactor.clean_bytes(data))  # cleaned first: half a secret is not found
+        if b"token" in data:  # a broken answer may hold a fresh one, which the redactor does not know yet
+            words = "not shown: it may hold a token"
         hint = "; redirects are not followed, check --rest-url" if 300 <= status < 400 else ""
         return (
             f"{self._host} answered {path.partition('?')[0]} with HTTP status {status} and no result"

@@ -25,7 +25,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from krakenws.errors import KrakenWSError, UsageError
+from krakenws.errors import UsageError
 from krakenws.exchange.protocol import ServerProtocol
 
 if TYPE_CHECKING:
@@ -245,8 +245,7 @@ def run(venue: Venue, host: str, port: int, tls: tuple[str, str] | None, ready: 
         How many readers were cut because they fell behind.
 
     Raises:
-        UsageError: the certificate or the key cannot be used.
-        KrakenWSError: the address cannot be listened on.
+        UsageError: the certificate or its key cannot be used, or the address cannot be listened on.
     """
     context = None if tls is None else _tls_context(*tls)
     return asyncio.run(_run(venue, host, port, context, ready))
@@ -260,7 +259,7 @@ async def _run(
         try:
             bound_host, bound_port = await stack.enter_async_context(server.listen(host, port, tls))
         except OSError as error:
-            raise KrakenWSError(_cannot_listen(host, port, error)) from None
+            raise UsageError(_cannot_listen(host, port, error)) from None
         driving = asyncio.ensure_future(server.drive())
         _on_signals(driving.cancel)
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host

@@ -105,7 +105,7 @@ def open_sink(
     format: str,  # noqa: A002 - the option's word
     out: Out,
     *,
-    bound: Sequence[Bound] = (),
+    bound: Sequence[Bound] | None = (),
     color: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> Sink:
@@ -114,7 +114,8 @@ def open_sink(
     Args:
         format: one of `FORMATS`.
         out: where it writes.
-        bound: what the run is about: CSV has the columns of one channel, text names several.
+        bound: what the run is about: CSV has the columns of one channel, text names several. None when only
+            the data can tell, as in a file of frames.
         color: text may use colours.
         warn: takes sentences that CSV has no place for: gaps, refusals, lost connections, broken frames.
 
@@ -130,10 +131,10 @@ def open_sink(
     if format == "json":
         return lines.Json(out)
     if format == "csv":
-        return lines.Csv(out, lines.one_channel(bound), warn)
+        return lines.Csv(out, None if bound is None else lines.one_channel(bound), warn)
     if format == "text":
         from krakenws.sinks.text import Text
 
-        several = len({(item.entry.api, item.entry.name) for item in bound}) > 1
+        several = len({(item.entry.api, item.entry.name) for item in bound or ()}) > 1
         return Text(out, color=color, channels=several)
     raise UsageError(f"output {format!r} is not offered; choose from {', '.join(FORMATS)}")

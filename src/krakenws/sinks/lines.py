@@ -269,15 +269,17 @@ class Csv(Sink):
     """A table of one channel: header first, RFC 4180 quoting, lines end with a line feed.
 
     Columns: received, type, symbol, then the row's fields. A book has a line for each level. Sentences for
-    people about the rest go to `warn`: a table has no place for them.
+    people about the rest go to `warn`: a table has no place for them. Without an entry, the first data says
+    which channel it is a table of.
     """
 
-    def __init__(self, out: Out, entry: Entry, warn: Callable[[str], None] | None) -> None:
+    def __init__(self, out: Out, entry: Entry | None, warn: Callable[[str], None] | None) -> None:
         self._write = out.write
         self._entry = entry
         self._warn = warn
         self._stamp = Stamps()
         self._fields: tuple[str, ...] = ()
+        self._is_book = False
         self._begun = False
 
     def write(self, events: Sequence[Update | Event]) -> None:
@@ -287,12 +289,14 @@ class Csv(Sink):
 
         text = StringIO()
         table = csv.writer(text, lineterminator="\n")
-        if not self._begun:
-            self._begin(table)
+        if self._entry is not None and not self._begun:
+            self._begin(table, self._entry)
         for event in events:
             if not isinstance(event, Update):
                 self._say(event)
                 continue
+            if event.route.entry is not self._entry:
+                self._decide(table, event.route.entry)
             try:
                 table.writerows([[_cell(value) for value in row] for row in self._table(event)])
             except ValueError as error:
@@ -301,24 +305,32 @@ class Csv(Sink):
 
     def close(self) -> None:
         """Write the header, if nothing came: an empty table is one, too."""
-        if not self._begun:
+        if self._entry is not None and not self._begun:
             self.write(())
 
-    def _begin(self, table: Any) -> None:
+    def _decide(self, table: Any, entry: Entry) -> None:
+        if self._entry is not None:
+            raise UsageError(
+                f"csv is a table of one channel, not of {self._entry.name} and {entry.name}; use json"
+            )
+        self._entry = entry
+        self._begin(table, entry)
+
+    def _begin(self, table: Any, entry: Entry) -> None:
         from krakenws.core.rows import ROWS
 
         self._begun = True
-        self._fields = ROWS[self._entry.rows].__struct_fields__
+        self._is_book = entry.rows == "Level"
+        self._fields = ROWS[entry.rows].__struct_fields__
         head = ("received", "type") if "symbol" in self._fields else ("received", "type", "symbol")
-        is_book = self._entry.rows == "Level"
-        table.writerow(head + (("depth", "trust", "side", "price", "qty") if is_book else self._fields))
+        table.writerow(head + (("depth", "trust", "side", "price", "qty") if self._is_book else self._fields))
 
     def _table(self, update: Update) -> list[list[Any]]:
         head: list[Any] = [self._stamp(update.received_ns), "snapshot" if update.snapshot else "update"]
         if "symbol" not in self._fields:
             head.append(update.route.symbol)
         rows = update.rows()
-        if self._entry.rows != "Level":
+        if not self._is_book:
             return [[*head, *(getattr(row, name) for name in self._fields)] for row in rows]
         head += (update.route.values.get("depth"), update.trust)
         return [

@@ -184,7 +184,7 @@ def test_orders_that_the_exchange_would_refuse_are_refused_before(words: str, sa
     ],
 )
 def test_orders_that_the_exchange_takes_are_taken(words: str) -> None:
-    assert bound(f"addOrder {' '.join(ORDER)} {words}")
+    assert bound(f"addOrder {' '.join(ORDER)} {words}").entry is v1.ADD_ORDER
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,9 @@ def test_encoding_escapes_what_json_needs_escaped() -> None:
         (b'{"a":18446744073709551615}', {"a": 18446744073709551615}),
         (b'{"a":1,"a":2}', {"a": 2}),
         (b'["\xff"]', ["\ufffd"]),
-        (b'["\\ud800"]', ["\ud800"]),
+        (b'["\\ud83d\\ude00"]', ["\U0001f600"]),
     ],
-    ids=["object", "white space", "line end", "text", "uint64", "key twice", "not UTF-8", "lone surrogate"],
+    ids=["object", "white space", "line end", "text", "uint64", "key twice", "not UTF-8", "surrogate pair"],
 )
 def test_legal_json_is_decoded(frame: bytes, value: Any) -> None:
     assert decode(frame) == value

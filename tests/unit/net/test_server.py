@@ -20,7 +20,7 @@ import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from krakenws.errors import KrakenWSError, UsageError
+from krakenws.errors import UsageError
 from krakenws.exchange.protocol import Subscription, Venue
 from krakenws.exchange.replay import ReplayVenue
 from krakenws.net import server as module
@@ -315,7 +315,7 @@ def test_a_signal_ends_the_server_cleanly_within_a_second_even_with_a_stalled_re
 def test_a_port_in_use_is_said_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(KrakenWSError, match=f"cannot listen on 127.0.0.1:{port}: something else does"):
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: something else does"):
             run(venue_of(TICKERS), "127.0.0.1", port, None, print)
 
 

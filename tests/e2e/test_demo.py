@@ -1,0 +1,50 @@
+"""`make demo`, without make: the script a newcomer sees first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import ROOT, Command
+
+DEADLINE_S = 60.0
+KEY_LINES = (
+    "serving demo at ws://127.0.0.1:",
+    "subscribed to ticker XDG/XBT",
+    "XBT/USD  ✓  bid",
+    '"trust":"verified"',
+    "subscribed to spread XBT/USD",
+    "krakenws: ticker DOG/CAT refused: Currency pair not supported DOG/CAT\n[exit code 5]",
+    "krakenws: there is no command tikcer; did you mean ticker?\n[exit code 2]",
+    "pong in ",
+    'Client -> WebSocket: {"event":"subscribe"',
+    "received,type,symbol,price,qty,side,ord_type,timestamp,misc\n2",
+)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_the_demo_shows_what_it_promises_and_leaves_nothing_behind(krakenws: Command, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    beside_python = str(Path(sys.executable).parent)
+    done = subprocess.run(  # noqa: PLW1510 - the exit code is looked at
+        ["bash", str(ROOT / "examples" / "demo.sh")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        env={
+            **krakenws.environ,
+            "PATH": beside_python + os.pathsep + krakenws.environ["PATH"],
+            "TMPDIR": str(temporary),
+        },
+        cwd=tmp_path,
+        timeout=DEADLINE_S,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in KEY_LINES if line not in done.stdout] == []
+    assert list(temporary.iterdir()) == []

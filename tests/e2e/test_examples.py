@@ -1,0 +1,73 @@
+"""What examples and pages show runs as shown, against a replayed market."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.command import ROOT, Command
+from tests.support.docs import SHELLS, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.docs import Block
+
+ENDS = {"": 0, "refused": 2, "exit code 5": 5}
+COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq")
+
+
+@pytest.fixture
+def market(krakenws: Command) -> Iterator[Command]:
+    """The command, talking to a replayed market and found by its name, as in a user's shell."""
+    beside_python = str(Path(sys.executable).parent)
+    krakenws.environ["PATH"] = beside_python + os.pathsep + krakenws.environ["PATH"]
+    with krakenws.start("replay", "demo", "--loop", "--speed", "20", "--listen", "127.0.0.1:0") as server:
+        url = server.line().rpartition(" ")[2]
+        krakenws.environ |= {"KRAKENWS_PUBLIC_URL": url, "KRAKENWS_PRIVATE_URL": f"{url}/auth"}
+        yield krakenws
+
+
+def run(market: Command, block: Block) -> None:
+    for script in block.scripts:
+        if script.startswith("export "):
+            continue  # of the market's address, which is another one here
+        done = market.shell(script)
+        assert done.code == ENDS[block.mark], (script, done)
+
+
+@needs_jq
+@pytest.mark.parametrize("page", ["tutorial.md", "how-to.md"])
+def test_every_command_of_a_page_runs(market: Command, page: str) -> None:
+    shown = [block for block in blocks(ROOT / "docs" / page, *SHELLS) if block.mark != "not run"]
+    assert shown
+    for block in shown:
+        run(market, block)
+
+
+@needs_jq
+def test_the_bash_loop_reads_quotes_and_ends_with_the_exit_code_of_krakenws(market: Command) -> None:
+    loop = str(ROOT / "examples" / "bash_loop.sh")
+    done = market.shell(f"bash '{loop}' XBT/USD 3")
+    assert done.code == 0, done
+    assert [line.split()[0] for line in done.lines] == ["XBT/USD"] * 3
+    assert market.shell(f"bash '{loop}' DOG/CAT 3").code == 5
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+def test_the_cpp_example_reads_quotes_and_ends_with_the_exit_code_of_krakenws(market: Command) -> None:
+    source = ROOT / "examples" / "popen.cpp"
+    built = market.shell(f"'{COMPILER}' -std=c++17 -Wall -Wextra -Werror -o popen '{source}'")
+    assert built.code == 0, built.err
+    done = market.shell("./popen XBT/USD 3")
+    assert done.code == 0, done
+    assert [line.split()[0] for line in done.lines] == ["XBT/USD"] * 3
+    assert market.shell("./popen DOG/CAT 3").code == 5
+    assert market.shell("./popen 'XBT/USD; echo' 3").code == 2

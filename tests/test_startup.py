@@ -1,0 +1,151 @@
+"""Start-up is a feature: what each command imports, and what it must not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.command import DEADLINE_S, ROOT
+from tests.support.scripts import TICKER, Ladder, accepts, pongs, streams
+from tests.support.server import exchange
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.server import Script
+
+ORDER = "addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01".split()
+SERVER = {"asyncio", "websockets"}
+"""Only what serves loads them."""
+HEAVY = {
+    *SERVER,
+    "msgspec",
+    "typing",
+    "dataclasses",
+    "argparse",
+    "platformdirs",
+    "urllib.request",
+    "http.client",
+    "pathlib",
+    "logging",
+    "inspect",
+    "importlib.metadata",
+    "sqlite3",
+    "decimal",
+    "ssl",
+    "threading",
+    "tempfile",
+    "subprocess",
+}
+_PROGRAM = """
+import sys
+from krakenws.cli import main
+code = main(sys.argv[2:])
+with open(sys.argv[1], "w") as loaded:
+    loaded.write("\\n".join(sys.modules))
+sys.exit(code)
+"""
+
+
+def modules_of(home: Path, *words: str) -> set[str]:
+    """Return what a command has loaded when it ends, in an interpreter without site-packages' own start-up."""
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "KRAKEN"))
+    }
+    (home / "WS_Token").write_text("a-token-for-a-test\n")
+    (home / "WS_Token").chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _PROGRAM, str(home / "modules"), *words],
+        env={
+            **environ,
+            "HOME": str(home),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT / "src"), *(path for path in sys.path if "site-packages" in path)]
+            ),
+        },
+        cwd=home,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr
+    assert done.returncode in {0, 2}, done.stderr
+    return set((home / "modules").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["book", "--help"],
+        ["addOrder", "--help"],
+        ["replay", "--help"],
+        ["tikcer"],
+        ["book", "XBT/USD", "42"],
+        [*ORDER, "price=1e4"],
+        ["ticker", "XBT/USD", "--outptu", "json"],
+        ["catalog"],
+    ],
+)
+def test_help_and_usage_errors_load_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
+    loaded = modules_of(tmp_path, *words)
+    assert loaded & {*HEAVY, "socket", "signal", "krakenws.net.loop"} == set()
+
+
+STREAMS: dict[str, tuple[str, str]] = {
+    "ticker XBT/USD": ("raw", TICKER),
+    "ticker XBT/USD ": ("transcript", TICKER),
+    "book XBT/USD": ("raw", Ladder().snapshot()),
+    "book XBT/USD ": ("transcript", Ladder().snapshot()),
+}
+
+
+@pytest.mark.parametrize("line", STREAMS)
+def test_raw_and_transcript_streams_load_nothing_heavy(tmp_path: Path, line: str) -> None:
+    output, frame = STREAMS[line]
+    with exchange(streams(frame)) as server:
+        loaded = modules_of(tmp_path, *line.split(), "-o", output, "--count", "1", *server.options)
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize("output", ["raw", "transcript", "json", "text"])
+def test_ping_loads_nothing_heavy(tmp_path: Path, output: str) -> None:
+    with exchange(pongs) as server:
+        loaded = modules_of(tmp_path, "ping", "-o", output, *server.options)
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize("output", ["raw", "transcript", "json"])
+@pytest.mark.parametrize("words", [ORDER, ["cancelAll"], ["cancelOrder", "txid=A,B"]])
+def test_trading_commands_load_nothing_heavy(tmp_path: Path, words: list[str], output: str) -> None:
+    with exchange(private=accepts) as server:
+        loaded = modules_of(tmp_path, *words, "-o", output, *server.options)
+    assert loaded & HEAVY == set()
+
+
+ROWS: list[tuple[str, Script]] = [
+    ("ticker XBT/USD", streams(TICKER)),
+    ("book XBT/USD", streams(Ladder().snapshot())),
+]
+
+
+@pytest.mark.parametrize("output", ["json", "text", "csv"])
+@pytest.mark.parametrize(("line", "script"), ROWS)
+def test_rows_load_msgspec_and_still_no_server(
+    tmp_path: Path, line: str, script: Script, output: str
+) -> None:
+    with exchange(script) as server:
+        loaded = modules_of(tmp_path, *line.split(), "-o", output, "--count", "1", *server.options)
+    assert "msgspec" in loaded
+    assert loaded & {*SERVER, "ssl", "argparse", "platformdirs", "http.client", "urllib.request"} == set()
+
+
+def test_decoding_loads_no_socket(tmp_path: Path) -> None:
+    (tmp_path / "frames").write_text(f"{TICKER}\n")
+    loaded = modules_of(tmp_path, "decode", "frames", "-o", "json")
+    assert loaded & {*SERVER, "socket", "ssl", "krakenws.net.loop"} == set()
