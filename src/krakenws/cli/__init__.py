@@ -9,6 +9,7 @@ import os
 import sys
 
 from krakenws.cli.parser import parse
+from krakenws.core.catalog import shown
 from krakenws.core.redaction import Redactor
 from krakenws.errors import KrakenWSError
 from krakenws.sinks import ClosedPipe, Out
@@ -24,18 +25,30 @@ if TYPE_CHECKING:
 
 def entry() -> NoReturn:
     """Run the command line of this process and leave it."""
+    _hold_standard_streams()
     _leave(main(sys.argv[1:]))
 
 
 def entry_drop_in() -> NoReturn:
     """Run as the original script: transcripts by default, exit codes 0 and 1."""
+    _hold_standard_streams()
     _leave(1 if main(sys.argv[1:], drop_in=True) else 0)
+
+
+def _hold_standard_streams() -> None:
+    """Fill closed descriptors: a socket would take their number, and our words would go to the exchange."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # the lowest free number; writing there still fails
 
 
 def _leave(code: int) -> NoReturn:
     """End the process without tearing the interpreter down: nothing is buffered, and it saves 3 ms."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed when we began
+            stream.flush()
     os._exit(code)
 
 
@@ -130,7 +143,9 @@ class _Shell:
             self._say(sentence)
 
     def _say(self, sentence: str) -> None:
-        text = f"krakenws: {self._redactor.clean(sentence)}\n"
+        self._tell(f"krakenws: {shown(self._redactor.clean(sentence), longest=2000)}\n")
+
+    def _tell(self, text: str) -> None:
         try:
             os.write(2, text.encode("utf-8", "backslashreplace"))
         except OSError:
@@ -165,4 +180,5 @@ class _Shell:
     def _trace(self) -> None:
         from traceback import format_exc
 
-        self._say(format_exc())
+        for line in format_exc().splitlines():
+            self._tell(f"{shown(self._redactor.clean(line), longest=2000)}\n")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from krakenws.sinks import Sink
 
 
+_LATEST_S = 253_402_300_800
+"""The year 10000: no RFC 3339 text says a later time."""
+
+
 def decode_file(
     path: str,
     sink: Sink,
@@ -96,7 +100,10 @@ def _read(line: bytes, line_number: int, path: str) -> tuple[bool, bytes, int]:
 
 def _nanoseconds(text: str) -> int:
     whole, _, fraction = str(text).partition(".")
-    return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
+    seconds = int(whole)
+    if not 0 <= seconds < _LATEST_S:
+        raise ValueError("no time since 1970")
+    return seconds * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
 
 
 def _learn_token(frame: bytes, redactor: Redactor) -> None:

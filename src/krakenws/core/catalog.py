@@ -438,7 +438,7 @@ def _missing(entry: Entry, param: Param) -> str:
     return f"{entry.name} needs {what}{choices}{example}"
 
 
-def shown(text: str) -> str:
-    """Make text of a user or of the wire fit for a terminal: control characters escaped, at most 60 long."""
-    cut = text if len(text) <= 60 else text[:57] + "…"
+def shown(text: str, longest: int = 60) -> str:
+    """Make text of a user or of the wire fit for a terminal: control characters escaped, `longest` at most."""
+    cut = text if len(text) <= longest else text[: longest - 3] + "…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) or "(nothing)"
