@@ -142,8 +142,8 @@ class Connection:
             )
         flood = self._floods[channel]
         self._sock.sendall(flood.first)
-        time.sleep(PAUSE_S)
         count = int(self._count)
+        time.sleep(PAUSE_S if count else 0.0)
         print(json.dumps({"began_ns": time.monotonic_ns()}), flush=True)
         if self._rate:
             self._send_paced(count)

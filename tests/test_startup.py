@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from shlex import split
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.support.server import Script
 
-ORDER = "addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01".split()
+ORDER = split("addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01")
 SERVER = {"asyncio", "websockets"}
 """Only what serves loads them."""
 HEAVY = {
@@ -52,7 +53,7 @@ sys.exit(code)
 
 
 def modules_of(home: Path, *words: str) -> set[str]:
-    """Return what a command has loaded when it ends, in an interpreter without site-packages' own start-up."""
+    """Return what a command has loaded when it ends, without what site-packages' .pth files load."""
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "KRAKEN"))
     }
@@ -88,7 +89,7 @@ def modules_of(home: Path, *words: str) -> set[str]:
         ["tikcer"],
         ["book", "XBT/USD", "42"],
         [*ORDER, "price=1e4"],
-        ["ticker", "XBT/USD", "--outptu", "json"],
+        ["ticker", "XBT/USD", "--outputt", "json"],
         ["catalog"],
     ],
 )

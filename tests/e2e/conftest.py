@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import trustme
 
 from tests.support.command import Command
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOKEN = "WW91ci9hdXRoZW50aWNhdGlvbi90b2tlbi9nb2Vz+/Q"
 """With the two characters of base64 that encoders escape."""

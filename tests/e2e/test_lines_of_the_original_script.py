@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
-import shlex
+from shlex import split
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.e2e.conftest import TOKEN
-from tests.support.scripts import OHLC, OPEN_ORDERS, OWN_TRADES, SPREAD, TICKER, TRADE, Ladder, accepts, pongs
+from tests.support.scripts import (
+    OHLC,
+    OPEN_ORDERS,
+    OWN_TRADES,
+    SPREAD,
+    TICKER,
+    TRADE,
+    Ladder,
+    accepts,
+    pongs,
+    streams,
+)
 from tests.support.server import GREETING, Connection, acks, exchange
 
 if TYPE_CHECKING:
@@ -73,18 +84,11 @@ def test_a_public_line_subscribes_to_exactly_what_it_names(
 ) -> None:
     subscription, pairs, frame = PUBLIC[line]
 
-    def script(client: Connection) -> None:
-        client.serve(frame)
-        client.hold()
-
-    with exchange(script) as server:
+    with exchange(streams(frame)) as server:
         result = krakenws.called(program).run(*line.split(), "--count", "1", *server.options)
     assert result.code == 0, result.err
-    assert [
-        same(message, meant)
-        for message in server.messages()
-        for meant in [{"event": "subscribe", "pair": pairs, "subscription": subscription}]
-    ] == [True], server.messages()
+    (message,) = server.messages()
+    assert same(message, {"event": "subscribe", "pair": pairs, "subscription": subscription})
     assert frame in result.out if program == "krakenws.py" else result.events[-1]["event"] == "update"
 
 
@@ -93,11 +97,7 @@ def test_a_public_line_subscribes_to_exactly_what_it_names(
 def test_a_private_line_subscribes_with_the_token(trader: Command, program: str, line: str) -> None:
     subscription, frame = PRIVATE[line]
 
-    def script(client: Connection) -> None:
-        client.serve(frame)
-        client.hold()
-
-    with exchange(private=script) as server:
+    with exchange(private=streams(frame)) as server:
         result = trader.called(program).run(*line.split(), "--count", "1", *server.options)
     assert result.code == 0, result.err
     meant = {"event": "subscribe", "subscription": {**subscription, "token": TOKEN}}
@@ -200,25 +200,20 @@ def test_balances_on_v1_are_sent_as_the_original_script_sends_them(trader: Comma
 def test_depth_and_interval_are_numbers_and_have_the_original_defaults(
     krakenws: Command, line: str, subscription: dict[str, Any]
 ) -> None:
-    with exchange(streams_nothing) as server:
+    with exchange(streams()) as server:
         result = krakenws.run(*line.split(), "--for", "200ms", *server.options)
     assert result.code == 0, result.err
     (message,) = server.messages()
     assert same(message, {"event": "subscribe", "pair": ["XBT/USD"], "subscription": subscription})
 
 
-def streams_nothing(client: Connection) -> None:
-    """Acknowledge the subscription and stay silent."""
-    client.serve()
-    client.hold()
-
-
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
         (
-            "add-order pair=btc/usd type=BUY ordertype=limit price=9000.5 volume=0.01 validate=true userref=7 "
-            "oflags=post,fciq starttm=+10 expiretm=0 timeinforce=gtd close[ordertype]=limit close[price]=11000",
+            """add-order pair=btc/usd type=BUY ordertype=limit price=9000.5 volume=0.01 validate=true
+            userref=7 oflags=post,fciq starttm=+10 expiretm=0 timeinforce=gtd
+            close[ordertype]=limit close[price]=11000""",
             {
                 "event": "addOrder",
                 "pair": "XBT/USD",
@@ -249,8 +244,8 @@ def streams_nothing(client: Connection) -> None:
             },
         ),
         (
-            "addOrder --pair XBT/USD --type buy --ordertype stop-loss-limit --price 9000 --price2=8999 "
-            "--volume 1.50",
+            """addOrder --pair XBT/USD --type buy --ordertype stop-loss-limit
+            --price 9000 --price2=8999 --volume 1.50""",
             {
                 "event": "addOrder",
                 "pair": "XBT/USD",
@@ -279,11 +274,27 @@ def test_parameters_have_the_types_that_kraken_documents(
     trader: Command, line: str, meant: dict[str, Any]
 ) -> None:
     with exchange(private=accepts) as server:
-        result = trader.run(*shlex.split(line), *server.options)
+        result = trader.run(*split(line), *server.options)
     assert result.code == 0, result.err
     (message,) = server.messages("/auth")
     del message["reqid"]
     assert same(message, {**meant, "token": TOKEN})
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("--ratecounter", True),
+        ("--ratecounter true", True),
+        ("--ratecounter=no", False),
+        ("ratecounter=1", True),
+    ],
+)
+def test_a_boolean_may_be_a_bare_switch(trader: Command, words: str, value: bool) -> None:
+    with exchange(private=streams(OPEN_ORDERS)) as server:
+        result = trader.run("openOrders", *split(words), "--count", "1", *server.options)
+    assert result.code == 0, result.err
+    assert server.messages("/auth")[0]["subscription"]["ratecounter"] is value
 
 
 def test_a_value_is_split_at_its_first_equals_sign_only(trader: Command) -> None:
@@ -332,7 +343,7 @@ def test_one_channel_at_two_depths_is_two_subscriptions(krakenws: Command) -> No
         client.hold()
 
     with exchange(script) as server:
-        result = krakenws.run(*"book XBT/USD 10 + book XBT/USD 25 --count 2".split(), *server.options)
+        result = krakenws.run(*split("book XBT/USD 10 + book XBT/USD 25 --count 2"), *server.options)
     assert result.code == 0, result.err
     depths = [event["depth"] for event in result.events if event["event"] == "update"]
     assert sorted(depths) == [10, 25]

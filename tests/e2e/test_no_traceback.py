@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from shlex import split
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.scripts import TICKER
+from tests.support.scripts import TICKER, streams
 from tests.support.server import Connection, acks, exchange, frame_of
 
 if TYPE_CHECKING:
@@ -83,12 +84,8 @@ def test_broken_frames_end_a_connection(trader: Command, what: str, name: str) -
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_stream_survives_broken_frames_unless_it_is_strict(krakenws: Command, what: str) -> None:
-    def good(client: Connection) -> None:
-        client.serve(TICKER)
-        client.hold()
-
-    with exchange([with_bytes(BROKEN[what]), good]) as server:
-        result = krakenws.run(*"ticker XBT/USD --count 1".split(), *server.options)
+    with exchange([with_bytes(BROKEN[what]), streams(TICKER)]) as server:
+        result = krakenws.run(*split("ticker XBT/USD --count 1"), *server.options)
     assert result.code == 0, result.err
     assert result.events[-1]["event"] == "update"
     assert_calm(result)
@@ -106,7 +103,7 @@ def test_half_a_frame_and_then_the_end_is_4(krakenws: Command, cut_at: int) -> N
         client.end()
 
     with exchange(script) as server:
-        result = krakenws.run(*"ticker XBT/USD --reconnect never -oraw".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD --reconnect never -oraw"), *server.options)
     assert result.code == 4
     assert_calm(result)
 
@@ -432,7 +429,11 @@ def test_a_state_directory_that_cannot_be_written_is_one_sentence(krakenws: Comm
 
 
 def test_closed_standard_streams_are_survived(krakenws: Command) -> None:
-    with exchange(lambda client: (client.greet(), client.hold())[0]) as server:
+    def script(client: Connection) -> None:
+        client.greet()
+        client.hold()
+
+    with exchange(script) as server:
         options = " ".join(server.options)
         for redirection in ("<&-", "2>&-", ">&-"):
             began = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from shlex import split
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.support.command import Command
 
-ORDER = "addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01".split()
+ORDER = split("addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01")
 CHANNELS = {
     "ticker XBT/USD": [TICKER],
     "trade XBT/USD": [TRADE],
@@ -69,7 +70,7 @@ def test_raw_is_each_received_frame_byte_for_byte(trader: Command, line: str) ->
 def test_raw_keeps_white_space_escapes_and_characters_beyond_ascii(krakenws: Command) -> None:
     frame = '[340, {"c" : ["1.50","\\u0031"], "x":"€\U0001f419"}, 7 ,"ticker","XBT/USD"]'
     with exchange(streams(HEARTBEAT, frame)) as server:
-        result = krakenws.run(*"ticker XBT/USD -oraw --count 1".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD -oraw --count 1"), *server.options)
     assert result.lines[2:] == [HEARTBEAT, frame]
 
 
@@ -158,7 +159,7 @@ def fits(value: Any, schema: Any, root: Any) -> bool:
     for word, enough in (("oneOf", 1), ("anyOf", 1)):
         if word in schema and sum(fits(value, each, root) for each in schema[word]) < enough:
             return False
-    kinds = {
+    kinds: dict[str, type | tuple[type, ...]] = {
         "object": dict,
         "array": list,
         "string": str,
@@ -221,7 +222,7 @@ def test_text_shows_local_time(krakenws: Command) -> None:
 
 def test_text_of_several_channels_names_them(trader: Command) -> None:
     with exchange(streams(TICKER), streams(OPEN_ORDERS)) as server:
-        result = trader.run(*"ticker XBT/USD + openOrders -otext --count 2".split(), *server.options)
+        result = trader.run(*split("ticker XBT/USD + openOrders -otext --count 2"), *server.options)
     assert result.code == 0
     assert "ticker" in result.out
     assert "XBT/USD" in result.out
@@ -230,7 +231,7 @@ def test_text_of_several_channels_names_them(trader: Command) -> None:
 def test_text_of_hostile_data_does_nothing_to_a_terminal(trader: Command) -> None:
     hostile = OPEN_ORDERS.replace("XBT/EUR", "\\u001b[31m\\u0007\\u202eX/Y").replace("sell", "\\u001b]0;x")
     with exchange(private=streams(hostile)) as server:
-        result = trader.run(*"openOrders -otext --count 1".split(), *server.options)
+        result = trader.run(*split("openOrders -otext --count 1"), *server.options)
     assert result.code == 0, result.err
     assert not {"\x1b", "\x07", "\u202e"} & set(result.out)
 
@@ -324,6 +325,16 @@ def test_decode_ends_quietly_when_its_reader_does(krakenws: Command, captures: P
     assert (result.code, result.err, len(result.lines)) == (0, "", 1)
 
 
+@pytest.mark.parametrize("end", ["interrupt", "terminate"])
+def test_a_signal_ends_a_decoding_with_0(krakenws: Command, end: str) -> None:
+    with krakenws.start("decode", "-ojson") as process:
+        process.send(f"{TICKER}\n")
+        process.event("update")
+        getattr(process, end)()
+        result = process.finish()
+    assert (result.code, result.err) == (0, "")
+
+
 def test_decode_of_a_wrong_checksum_is_9_when_strict(krakenws: Command) -> None:
     ladder = Ladder()
     frames = f"{ladder.snapshot()}\n{ladder.update('64001.10000', '5.00000000', checksum='1')}\n"
@@ -340,8 +351,8 @@ def test_the_catalog_lists_every_channel_and_command(krakenws: Command) -> None:
     entries = krakenws.run("catalog", "-ojson").events
     names = {entry["name"] for entry in entries}
     assert names >= {
-        *"ping ticker ohlc trade spread book openOrders ownTrades balances".split(),
-        *"addOrder amendOrder editOrder cancelOrder cancelAll cancelAllOrdersAfter".split(),
+        *split("ping ticker ohlc trade spread book openOrders ownTrades balances"),
+        *split("addOrder amendOrder editOrder cancelOrder cancelAll cancelAllOrdersAfter"),
     }
     table = krakenws.run("catalog", "-otext")
     assert {line.split()[0] for line in table.lines} >= names

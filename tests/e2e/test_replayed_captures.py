@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import split
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,7 +77,7 @@ def test_raw_over_a_socket_is_the_recording(krakenws: Command, capture: Path) ->
     recorded = [json.loads(line)["frame"] for line in capture.read_text().splitlines()]
     frames = [frame for frame in recorded if frame.endswith('"book-1000","SC/EUR"]')]
     with replaying(krakenws, str(capture), "--speed", "max") as (_, url):
-        words = f"book SC/EUR 1000 -oraw --count {len(frames)} --public-url {url}".split()
+        words = split(f"book SC/EUR 1000 -oraw --count {len(frames)} --public-url {url}")
         result = krakenws.run(*words)
     assert [line for line in result.lines if line.startswith("[")] == frames
 
@@ -84,8 +85,8 @@ def test_raw_over_a_socket_is_the_recording(krakenws: Command, capture: Path) ->
 def test_the_demo_needs_no_file_and_no_network(krakenws: Command) -> None:
     with replaying(krakenws, "demo", "--speed", "max", "--loop") as (_, url):
         ping = krakenws.run("ping", "--public-url", url)
-        ticker = krakenws.run(*f"ticker XBT/USD --count 1 --public-url {url}".split())
-        drop_in = krakenws.called("krakenws.py").run(*f"trade XBT/USD --count 1 --public-url {url}".split())
+        ticker = krakenws.run(*split(f"ticker XBT/USD --count 1 --public-url {url}"))
+        drop_in = krakenws.called("krakenws.py").run(*split(f"trade XBT/USD --count 1 --public-url {url}"))
     assert [ping.code, ticker.code, drop_in.code] == [0, 0, 0]
     assert drop_in.lines[0].startswith("WebSocket -> Client: {")
     assert ticker.events[-1]["data"]
@@ -93,7 +94,7 @@ def test_the_demo_needs_no_file_and_no_network(krakenws: Command) -> None:
 
 def test_what_the_recording_lacks_is_refused(krakenws: Command, capture: Path) -> None:
     with replaying(krakenws, str(capture), "--speed", "max") as (_, url):
-        result = krakenws.run(*f"ticker XBT/USD -otext --public-url {url}".split())
+        result = krakenws.run(*split(f"ticker XBT/USD -otext --public-url {url}"))
     assert result.code == 5
 
 
@@ -110,7 +111,7 @@ def test_a_recording_may_come_from_standard_input(krakenws: Command, capture: Pa
 def test_a_signal_ends_the_server_with_0_also_while_somebody_listens(krakenws: Command, end: str) -> None:
     with (
         replaying(krakenws, "demo", "--speed", "max", "--loop") as (server, url),
-        krakenws.start(*f"ticker XBT/USD --reconnect never --public-url {url}".split()) as client,
+        krakenws.start(*split(f"ticker XBT/USD --reconnect never --public-url {url}")) as client,
     ):
         client.event("update")
         getattr(server, end)()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64encode
+from shlex import split
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 
+from tests.support.command import ROOT
 from tests.support.rest import Answer, serve
 from tests.support.scripts import OPEN_ORDERS, accepts
 from tests.support.server import Connection, acks, exchange, frame_of
@@ -24,7 +27,7 @@ KEY = "CanaryKey+of/the+user/WfgIUqYkO7ywEwtsuwtRXGGeDDOk7nKGo"
 SECRET = b64encode(b"CanarySecret\xfb\xff\xfe\xfb" * 4).decode()  # with +, / and =
 TOKEN_ANSWER = json.dumps({"error": [], "result": {"token": TOKEN, "expires": 900}})
 KEYS = {"KRAKEN_API_KEY": KEY, "KRAKEN_API_SECRET": SECRET}
-ORDER = "addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01".split()
+ORDER = split("addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01")
 OUTPUTS = ["text", "json", "transcript", "raw", "csv"]
 
 
@@ -69,6 +72,19 @@ def test_the_environment_has_the_token_before_the_file(krakenws: Command) -> Non
         "the-token-of-the-file",
         "the-token-of-mine",
     ]
+
+
+def test_a_token_next_to_the_program_is_found_as_the_original_script_found_it(krakenws: Command) -> None:
+    beside = krakenws.home / "program"
+    beside.mkdir()
+    (beside / "krakenws.py").symlink_to(ROOT / "krakenws.py")
+    (beside / "WS_Token").write_text("the-token-beside-the-program")
+    (beside / "WS_Token").chmod(0o600)
+    krakenws.program = [sys.executable, str(beside / "krakenws.py")]
+    with exchange(private=accepts) as server:
+        result = krakenws.run("cancelAll", *server.options)
+    assert result.code == 0, result.err
+    assert server.messages("/auth")[0]["token"] == "the-token-beside-the-program"
 
 
 def test_a_key_fetches_a_fresh_token_from_rest(krakenws: Command) -> None:
@@ -158,7 +174,7 @@ def test_a_refused_token_is_replaced_once_when_a_key_is_at_hand(krakenws: Comman
 
     krakenws.store_token("the-token-that-expired")
     with serve(TOKEN_ANSWER) as rest, exchange(private=script) as server:
-        result = krakenws.run(*"openOrders --count 1 --rest-url".split(), rest.url, *server.options, **KEYS)
+        result = krakenws.run(*split("openOrders --count 1 --rest-url"), rest.url, *server.options, **KEYS)
     assert result.code == 0, result.err
     assert len(rest.asked) == 1
     assert_clean(result)
@@ -227,18 +243,22 @@ def test_what_rest_refuses_is_one_sentence(krakenws: Command, answer: Answer, co
 # ---- canaries
 
 
+ECHOES = [
+    '{"errorMessage":"Malformed request","event":"error","echo":"TOKEN"}',
+    '{"event":"surprise","TOKEN":1}',
+    "no JSON: TOKEN",
+    '[[{"TOKEN":{}}],"openOrders",{"sequence":1}]',
+    '[1,["TOKEN"],"trade","XBT/USD"]',
+]
+
+
 def echoes(client: Connection) -> None:
     """Send back whatever comes, in every spelling, as data, acks, errors and a reply."""
     client.greet()
     asked = client.expect()
     for spelling in sorted(spellings(TOKEN)):
-        client.send(
-            '{"errorMessage":"Malformed request","event":"error","echo":"%s"}' % spelling,
-            '{"event":"surprise","%s":1}' % spelling,
-            "no JSON: %s" % spelling,
-            '[[{"%s":{}}],"openOrders",{"sequence":1}]' % spelling,
-            '[1,["%s"],"trade","XBT/USD"]' % spelling,
-        )
+        for frame in ECHOES:
+            client.send(frame.replace("TOKEN", spelling))
     if asked["event"] == "subscribe":
         client.send(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import split
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,7 +40,7 @@ def test_a_lost_stream_is_asked_for_again_with_the_original_parameters(
     krakenws: Command, first: Script
 ) -> None:
     with exchange([first, streams(TICKER)]) as server:
-        result = krakenws.run(*"ticker XBT/USD ETH/EUR --count 2".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD ETH/EUR --count 2"), *server.options)
     assert result.code == 0, result.err
     asked = {"event": "subscribe", "pair": ["XBT/USD", "ETH/EUR"], "subscription": {"name": "ticker"}}
     assert server.messages() == [asked, asked]
@@ -47,7 +48,7 @@ def test_a_lost_stream_is_asked_for_again_with_the_original_parameters(
 
 def test_the_gap_stands_between_the_last_data_and_the_next(krakenws: Command) -> None:
     with exchange([then_ends(TICKER), streams(TICKER)]) as server:
-        result = krakenws.run(*"ticker XBT/USD --count 2".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD --count 2"), *server.options)
     names = [event["event"] for event in result.events]
     life = ["connected", "status", "subscribed"]
     assert names == [*life, "update", "disconnected", *life, "gap", "update"]
@@ -67,7 +68,7 @@ def test_a_lost_private_stream_takes_the_token_anew(trader: Command) -> None:
         client.end()
 
     with exchange(private=[first, streams(OPEN_ORDERS)]) as server:
-        result = trader.run(*"openOrders ratecounter=true --count 2".split(), *server.options)
+        result = trader.run(*split("openOrders ratecounter=true --count 2"), *server.options)
     assert result.code == 0, result.err
     first_asked, second_asked = server.messages("/auth")
     assert second_asked["subscription"].pop("token") == "another-token-of-the-user"
@@ -93,7 +94,7 @@ def test_a_wrong_checksum_resubscribes_that_pair_alone_and_data_resumes_verified
         client.hold()
 
     with exchange(script) as server:
-        result = krakenws.run(*"book XBT/USD ETH/USD 10 --count 5".split(), *server.options)
+        result = krakenws.run(*split("book XBT/USD ETH/USD 10 --count 5"), *server.options)
     assert result.code == 0, result.err
     told = [
         (event["event"], event["symbol"], event.get("trust", event.get("cause")))
@@ -127,7 +128,7 @@ def test_books_are_verified_for_every_output(krakenws: Command, output: str) -> 
         client.hold()
 
     with exchange(script) as server:
-        result = krakenws.run(*"book XBT/USD --count 2 -o".split(), output, *server.options)
+        result = krakenws.run(*split("book XBT/USD --count 2 -o"), output, *server.options)
     assert result.code == 0, result.err
     assert "checksum" in result.err + result.out
 
@@ -136,7 +137,7 @@ def test_no_verify_lets_everything_pass(krakenws: Command) -> None:
     ladder = Ladder()
     frames = [ladder.snapshot(), ladder.update("64001.10000", "5.00000000", checksum="1")]
     with exchange(streams(*frames)) as server:
-        result = krakenws.run(*"book XBT/USD --count 2 --no-verify".split(), *server.options)
+        result = krakenws.run(*split("book XBT/USD --count 2 --no-verify"), *server.options)
     assert (result.code, result.err) == (0, "")
     assert [event.get("trust") for event in result.events[-2:]] == ["unverified"] * 2
 
@@ -145,7 +146,7 @@ def test_an_update_without_a_checksum_is_unverified(krakenws: Command) -> None:
     ladder = Ladder()
     bare = ladder.update("64001.10000", "5.00000000").replace(f',"c":"{ladder.checksum}"', "")
     with exchange(streams(ladder.snapshot(), bare, ladder.update("64002.10000", "5.00000000"))) as server:
-        result = krakenws.run(*"book XBT/USD --count 3".split(), *server.options)
+        result = krakenws.run(*split("book XBT/USD --count 3"), *server.options)
     assert [event["trust"] for event in result.events[-3:]] == ["unverified", "unverified", "verified"]
 
 
@@ -157,8 +158,8 @@ def test_book_top_is_told_when_it_changes_and_book_full_always(krakenws: Command
         ladder.update("64001.10000", "9.00000000"),
     ]
     with exchange(streams(*frames)) as server:
-        top = krakenws.run(*"book XBT/USD --book top --count 2".split(), *server.options)
-        full = krakenws.run(*"book XBT/USD --book full --count 3".split(), *server.options)
+        top = krakenws.run(*split("book XBT/USD --book top --count 2"), *server.options)
+        full = krakenws.run(*split("book XBT/USD --book full --count 3"), *server.options)
     best = [event["data"][0] for event in top.events if event["event"] == "update"]
     assert [(book["asks"], book["bids"]) for book in best] == [
         ([{"price": "64001.10000", "qty": qty}], [{"price": "64000.10000", "qty": "2.00000000"}])
@@ -180,7 +181,7 @@ def test_a_hole_in_a_private_sequence_is_healed(trader: Command) -> None:
         client.hold()
 
     with exchange(private=script) as server:
-        result = trader.run(*"openOrders --count 2".split(), *server.options)
+        result = trader.run(*split("openOrders --count 2"), *server.options)
     assert result.code == 0, result.err
     told = [event["event"] for event in result.events if event["event"] in {"update", "gap"}]
     assert told == ["update", "gap", "gap", "update"]
@@ -196,14 +197,14 @@ def test_a_stream_that_falls_silent_is_probed_and_then_connected_anew(krakenws: 
         client.hold()
 
     with exchange(silent) as server:
-        result = krakenws.run(*"ticker XBT/USD -oraw --for 3500ms".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD -oraw --for 3500ms"), *server.options)
     assert result.code == 0
     assert [message["event"] for message in server.messages()] == ["subscribe", "ping"]
 
 
 def test_reconnect_n_gives_up_after_n(krakenws: Command) -> None:
     with exchange(then_ends(TICKER)) as server:
-        result = krakenws.run(*"ticker XBT/USD --reconnect 2".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD --reconnect 2"), *server.options)
     assert result.code == 4
     assert len(server.connections) == 3
 
@@ -219,7 +220,7 @@ def test_unsubscribed_by_the_exchange_is_told_and_asked_for_again(krakenws: Comm
         client.hold()
 
     with exchange(script) as server:
-        result = krakenws.run(*"ticker XBT/USD --count 2".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD --count 2"), *server.options)
     assert result.code == 0, result.err
     names = [event["event"] for event in result.events][3:]
     assert names == ["update", "unsubscribed", "subscribed", "gap", "update"]
@@ -234,6 +235,6 @@ def test_a_rate_limit_is_waited_out(krakenws: Command) -> None:
         client.hold()
 
     with exchange(script) as server:
-        result = krakenws.run(*"ticker XBT/USD --count 1".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD --count 1"), *server.options)
     assert result.code == 0, result.err
     assert len(server.sent("subscribe", "/")) == 2

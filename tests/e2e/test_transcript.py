@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
+from shlex import split
 from typing import TYPE_CHECKING
 
 from tests.e2e.conftest import TOKEN
-from tests.support.scripts import HEARTBEAT, OPEN_ORDERS, pongs, refuses
+from tests.support.scripts import HEARTBEAT, OPEN_ORDERS, pongs, refuses, streams
 from tests.support.server import GREETING, Connection, acks, exchange
 
 if TYPE_CHECKING:
     from tests.support.command import Command
 
-ACKS = [
-    '{"channelID":340,"channelName":"ticker","event":"subscriptionStatus","pair":"XBT/USD",'
-    '"status":"subscribed","subscription":{"name":"ticker"}}',
-    '{"channelID":  341, "channelName":"ticker","event":"subscriptionStatus","pair":"ETH/EUR",'
-    '"status":"subscribed","subscription":{"name":"ticker"}}',
-]
+ACK = (
+    '{"channelID": %s,"channelName":"ticker","event":"subscriptionStatus","pair":"%s","status":"subscribed"}'
+)
+ACKS = [ACK % (340, "XBT/USD"), ACK % (" 341", "ETH/EUR")]
 DATA = [
     '[340,{"c":["64010.20000","0.00109400"]},"ticker","XBT/USD"]',
     HEARTBEAT,
@@ -35,19 +34,19 @@ def tickers(client: Connection) -> None:
 def test_a_stream_prints_what_the_original_script_prints(krakenws: Command) -> None:
     with exchange(tickers) as server:
         result = krakenws.called("krakenws.py").run(
-            *"ticker XBT/USD ETH/EUR --count 2".split(), *server.options
+            *split("ticker XBT/USD ETH/EUR --count 2"), *server.options
         )
+    asked = '{"event":"subscribe", "subscription":{"name":"ticker"}, "pair":["XBT/USD","ETH/EUR"]}'
     assert result.lines == [
         f"WebSocket -> Client: {GREETING}",
-        'Client -> WebSocket: {"event":"subscribe", "subscription":{"name":"ticker"}, '
-        '"pair":["XBT/USD","ETH/EUR"]}',
+        f"Client -> WebSocket: {asked}",
         *[f"WebSocket -> Client: {frame}" for frame in (*ACKS, *DATA)],
     ]
     assert (result.code, result.err) == (0, "")
 
 
 def test_the_transcript_is_also_an_output_of_krakenws(krakenws: Command) -> None:
-    words = "ticker XBT/USD ETH/EUR --count 2".split()
+    words = split("ticker XBT/USD ETH/EUR --count 2")
     with exchange(tickers) as server:
         drop_in = krakenws.called("krakenws.py").run(*words, *server.options)
         ours = krakenws.run(*words, "-o", "transcript", *server.options)
@@ -62,7 +61,7 @@ def test_frames_that_come_in_one_read_are_lines_of_their_own_in_wire_order(krake
         client.hold()
 
     with exchange(script) as server:
-        result = krakenws.run(*"ticker XBT/USD ETH/EUR --count 100 -otranscript".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD ETH/EUR --count 100 -otranscript"), *server.options)
     assert result.lines[2:] == [f"WebSocket -> Client: {frame}" for frame in ACKS + DATA * 50]
 
 
@@ -89,12 +88,8 @@ def test_the_token_is_masked_on_the_way_out_and_in_an_echo(trader: Command) -> N
 
 
 def test_show_token_leaves_it_readable(trader: Command) -> None:
-    def script(client: Connection) -> None:
-        client.serve(OPEN_ORDERS)
-        client.hold()
-
-    with exchange(private=script) as server:
-        result = trader.run(*"openOrders -otranscript --count 1 --show-token".split(), *server.options)
+    with exchange(private=streams(OPEN_ORDERS)) as server:
+        result = trader.run(*split("openOrders -otranscript --count 1 --show-token"), *server.options)
     assert result.lines[1] == (
         'Client -> WebSocket: {"event":"subscribe", "subscription":{"name":"openOrders", '
         f'"token":"{TOKEN}"}}}}'
@@ -149,7 +144,7 @@ def test_ping_is_printed_without_a_number(krakenws: Command) -> None:
 
 def test_the_drop_in_knows_no_exit_codes_but_0_and_1(trader: Command) -> None:
     drop_in = trader.called("krakenws.py")
-    order = "addOrder pair=XBT/USD type=buy ordertype=market volume=1".split()
+    order = split("addOrder pair=XBT/USD type=buy ordertype=market volume=1")
 
     def close(client: Connection) -> None:
         client.greet()
@@ -178,7 +173,7 @@ def test_a_reconnect_is_visible_as_another_greeting_and_subscription(krakenws: C
         client.hold()
 
     with exchange([cut, again]) as server:
-        result = krakenws.run(*"ticker XBT/USD -otranscript --count 2".split(), *server.options)
+        result = krakenws.run(*split("ticker XBT/USD -otranscript --count 2"), *server.options)
     assert result.code == 0, result.err
     assert result.lines[4:] == result.lines[:4]
     assert "connection lost" in result.err

@@ -43,7 +43,7 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["ticker", "XBT/USD", "10"], ["bare number"]),
     (["spread", "XBT/USD", "depth=10"], ["no parameter depth"]),
     # parameters
-    (["ticker", "XBT/USD", "snaphsot=true"], ["no parameter snaphsot"]),
+    (["ticker", "XBT/USD", "snapshott=true"], ["no parameter snapshott"]),
     (["openOrders", "ratecountr=true"], ["ratecounter"]),
     (["openOrders", "ratecounter=maybe"], ["neither true nor false"]),
     (["openOrders", "XBT/USD"], ["openOrders does not take XBT/USD"]),
@@ -72,13 +72,13 @@ WRONG: list[tuple[list[str], list[str]]] = [
     ([*ORDER.split(), "price=9000", "price=9001"], ["twice"]),
     ([*ORDER.split(), "price=9000", "leverage=5\x00".replace("\x00", "\x07")], ["U+0007"]),
     ([*ORDER.split(), "price=9000", "side=buy"], ["no parameter side"]),
-    ([*ORDER.split(), "price=9000", "oflags=psot"], ["post"]),
+    ([*ORDER.split(), "price=9000", "oflags=posst"], ["post"]),
     ([*ORDER.split(), "price=9000", "userref=3000000000"], ["32 bits"]),
     ([*ORDER.split(), "price=9000", "token=secret-word"], ["no parameter token"]),
     ([*ORDER.split(), "price=9000", "event=cancelAll"], ["no parameter event"]),
     (["addOrder", "pair=XBTUSD", "type=buy", "ordertype=market", "volume=1"], ["XBT/USD"]),
     (["addOrder", "pair=XBT/USD", "type=hold", "ordertype=market", "volume=1"], ["buy, sell"]),
-    (["addOrder", "pair=XBT/USD", "type=buy", "ordertype=makret", "volume=1"], ["market"]),
+    (["addOrder", "pair=XBT/USD", "type=buy", "ordertype=markett", "volume=1"], ["market"]),
     (["addOrder", "pair=XBT/USD", "type=buy", "ordertype=market", "volume=1e-3"], ["exponent"]),
     (["addOrder", "pair=XBT/USD", "type=buy", "ordertype=market", "volume=-1"], ["decimal"]),
     (["addOrder", "pair=XBT/USD", "type=buy", "ordertype=market", "volume="], ["volume"]),
@@ -87,7 +87,7 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["editOrder", "orderid=OGTT3Y-C6I3P-XRI6HX", "pair=XBT/USD"], ["something to change"]),
     (["amendOrder", "limit_price=1"], ["txid="]),
     # options
-    (["ticker", "XBT/USD", "--outptu", "json"], ["--output"]),
+    (["ticker", "XBT/USD", "--outputt", "json"], ["--output"]),
     (["--xyzzy", "ping"], ["--help"]),
     (["ping", "-x"], ["-x"]),
     (["ping", "-o"], ["FORMAT"]),
@@ -172,7 +172,7 @@ def test_a_value_in_the_environment_is_checked_and_named(krakenws: Command) -> N
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("outptu = 'json'", "output"),
+        ("outputt = 'json'", "output"),
         ("output = 'jsno'", "json"),
         ("output = ", "TOML"),
         ("count = 'many'", "count"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+from shlex import split
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_burst_over_tls_arrives_whole(krakenws: Command, certificates: Certifi
 
     with exchange(script, tls=certificates.server) as server:
         result = krakenws.run(
-            *"ticker XBT/USD -oraw --count 3000 --cafile".split(), certificates.authority, *server.options
+            *split("ticker XBT/USD -oraw --count 3000 --cafile"), certificates.authority, *server.options
         )
     assert result.code == 0, result.err
     assert result.lines.count(TICKER) == 3000
@@ -71,9 +72,9 @@ def test_a_certificate_for_another_name_is_refused(krakenws: Command) -> None:
 def test_tls_below_1_2_is_refused(krakenws: Command, certificates: Certificates) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.chain, certificates.key)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.minimum_version = ssl.TLSVersion.TLSv1
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     with exchange(pongs, tls=context) as server:
@@ -263,7 +264,7 @@ def test_every_endpoint_and_limit_may_stand_in_the_environment(krakenws: Command
 
 def test_quiet_says_errors_only(krakenws: Command) -> None:
     with exchange(streams("no JSON", TICKER)) as server:
-        quiet = krakenws.run(*"ticker XBT/USD -q --count 1".split(), *server.options)
+        quiet = krakenws.run(*split("ticker XBT/USD -q --count 1"), *server.options)
     assert (quiet.code, quiet.err) == (0, "")
     assert krakenws.run("ticker", "-q").sentence
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 20.0
@@ -190,32 +191,34 @@ class Command:
         path.write_text(f"{text}\n")
         path.chmod(0o600)
 
-    def run(
-        self, *words: str, stdin: str | bytes = b"", stdout: IO[bytes] | None = None, **environ: str
-    ) -> Result:
+    def run(self, *words: str, stdin: str | bytes = b"", **environ: str) -> Result:
         """Run it to its end."""
-        done = subprocess.run(  # noqa: PLW1510 - the exit code is looked at
-            [*self.program, *words],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            stdout=stdout or subprocess.PIPE,
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        return self._run([*self.program, *words], data, subprocess.PIPE, environ)
+
+    def run_onto(self, stdout: IO[bytes], *words: str) -> Result:
+        """Run it to its end with another stdout than a pipe."""
+        return self._run([*self.program, *words], b"", stdout, {})
+
+    def shell(self, line: str, **environ: str) -> Result:
+        """Run a line of Bash in which `$KRAKENWS` is the command; a failure in a pipe counts."""
+        environ["KRAKENWS"] = shlex.join(self.program)
+        return self._run(["bash", "-c", f"set -o pipefail; {line}"], b"", subprocess.PIPE, environ)
+
+    def _run(
+        self, command: Sequence[str], stdin: bytes, stdout: IO[bytes] | int, environ: Mapping[str, str]
+    ) -> Result:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             env={**self.environ, **environ},
             cwd=self.home,
             timeout=DEADLINE_S,
+            check=False,
         )
         return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
-
-    def shell(self, line: str, **environ: str) -> Result:
-        """Run a line of Bash in which `$KRAKENWS` is the command; a failure in a pipe counts."""
-        done = subprocess.run(  # noqa: PLW1510 - the exit code is looked at
-            ["bash", "-c", f"set -o pipefail; {line}"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env={**self.environ, "KRAKENWS": " ".join(self.program), **environ},
-            cwd=self.home,
-            timeout=DEADLINE_S,
-        )
-        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     @contextmanager
     def start(self, *words: str, environ: Mapping[str, str] | None = None) -> Iterator[Process]:

@@ -1,7 +1,7 @@
 """A scripted exchange on loopback: each connection runs a plain function that says what the exchange does.
 
-It is independent of krakenws: the `websockets` library reads the upgrade and the frames, so that a client which
-breaks the rules is found out. Every fault the wire can have is one call: cut, close, garbage, silence.
+It is independent of krakenws: the `websockets` library reads the upgrade and the frames, so that a client
+which breaks the rules is found out. Every fault the wire can have is one call: cut, close, garbage, silence.
 """
 
 from __future__ import annotations

@@ -279,21 +279,27 @@ def _entry_fields(entry: Entry) -> dict[str, object]:
 
 
 def _decode(context: Context, words: list[str]) -> int:
-    from krakenws.cli.decode import decode_file
-
     if len(words) > 1:
         raise UsageError(f"decode reads one file, or - for standard input: {words[1]} is one too many")
     api = context.settings.get("api")
     count = context.settings.get("count")
-    decode_file(
-        words[0] if words else "-",
-        context.open_sink(None),
-        dialect_of(api if isinstance(api, int) else 1),
-        context.options,
-        redactor=context.redactor,
-        note=context.note,
-        count=count if isinstance(count, int) else None,
-    )
+    import signal
+
+    from krakenws.cli.decode import decode_file
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        decode_file(
+            words[0] if words else "-",
+            context.open_sink(None),
+            dialect_of(api if isinstance(api, int) else 1),
+            context.options,
+            redactor=context.redactor,
+            note=context.note,
+            count=count if isinstance(count, int) else None,
+        )
+    except KeyboardInterrupt:
+        return 0  # told to end, as a stream is
     return 0
 
 

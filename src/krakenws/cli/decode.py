@@ -121,6 +121,8 @@ def _doubt(event: Update | Event, options: Options, note: Callable[[str], None])
         said = f"unusable frame: {event.cause}: {event.frame}"
     elif isinstance(event, Gap) and event.to_ns is None:
         said = f"gap in {event.channel} {event.symbol}: {event.cause}"
+    elif options.strict and isinstance(event, Update) and (flaw := event.flaw()):
+        said = f"unusable frame of {event.route.entry.name} {event.route.symbol}: {flaw}"
     else:
         return
     if options.strict:

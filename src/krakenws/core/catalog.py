@@ -439,6 +439,6 @@ def _missing(entry: Entry, param: Param) -> str:
 
 
 def shown(text: str, longest: int = 60) -> str:
-    """Make text of a user or of the wire fit for a terminal: control characters escaped, `longest` at most."""
+    """Make text of a user or of the wire fit for a terminal: control characters escaped, not too long."""
     cut = text if len(text) <= longest else text[: longest - 3] + "…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) or "(nothing)"

@@ -80,6 +80,14 @@ class Update:
 
         return rows_of(self)
 
+    def flaw(self) -> str:
+        """Return what keeps the payload from becoming rows, or ""."""
+        try:
+            self.rows()
+        except ValueError as error:  # Malformed
+            return str(error)
+        return ""
+
     def __repr__(self) -> str:
         return f"Update({self.route!r}, {self.frame!r}, trust={self.trust})"
 

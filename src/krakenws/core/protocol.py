@@ -366,7 +366,7 @@ class ClientProtocol:
         if not subscription.settled:
             self._changed()
         try:
-            told = subscription.receive(frame, received_ns, self._dialect, self._options)
+            told = subscription.receive(frame, received_ns, self._dialect, self._options, self.detail)
         except d.Malformed as wrong:
             route = subscription.route
             events.append(_violation(str(wrong), frame, received_ns, route.entry.name, route.symbol))
@@ -374,9 +374,10 @@ class ClientProtocol:
                 events.append(subscription.broken("malformed", received_ns))
                 self._resubscribe(subscription, now)
             return
-        events.extend(told)
-        if subscription.state == BROKEN and told:
-            self._resubscribe(subscription, now)
+        if told:
+            events += told
+            if subscription.state == BROKEN:
+                self._resubscribe(subscription, now)
 
     def _data(self, envelope: Envelope, frame: bytes, received_ns: int, now: float, events: Events) -> None:
         subscription = self._subscriptions.get((envelope.channel, envelope.symbol))

@@ -54,6 +54,7 @@ class Subscription:
         "_sequence",
         "_top",
         "due",
+        "is_book",
         "last_ns",
         "plain",
         "route",
@@ -66,6 +67,7 @@ class Subscription:
     def __init__(self, route: Route, *, adopted: bool = False) -> None:
         """Adopted: found in a file of frames, where nothing can be asked for and nothing healed."""
         self.route = route
+        self.is_book = route.entry.name == "book"
         self._adopted = adopted
         self.state = LIVE if adopted else WANTED
         self.due: float | None = None
@@ -84,11 +86,6 @@ class Subscription:
     def _look(self) -> None:
         self.settled = self.state == LIVE and not self._gap and (self._has_snapshot or not self.is_book)
         self.plain = self.settled and not self.needs_a_look
-
-    @property
-    def is_book(self) -> bool:
-        """Whether it is a book, kept or not."""
-        return self.route.entry.name == "book"
 
     @property
     def needs_a_look(self) -> bool:
@@ -178,9 +175,9 @@ class Subscription:
         self._look()
 
     def receive(
-        self, frame: bytes, received_ns: int, dialect: Dialect, options: Options
+        self, frame: bytes, received_ns: int, dialect: Dialect, options: Options, detail: bool = True
     ) -> list[Update | Event]:
-        """Return the events of one data frame of a public channel.
+        """Return the events of one data frame of a public channel; no `Update` of a book without `detail`.
 
         A `Gap` among them with `to_ns` None means that the subscription is broken now.
 
@@ -191,7 +188,7 @@ class Subscription:
         if self.state == WANTED:
             return events
         if self.is_book:
-            self._book(dialect.book(frame), frame, received_ns, options, events)
+            self._book(dialect.book(frame), frame, received_ns, options, events, detail=detail)
             return events
         self._healed(received_ns, events)
         events.append(Update(self.route, frame, received_ns, False, None, None))
@@ -204,6 +201,8 @@ class Subscription:
         received_ns: int,
         options: Options,
         events: list[Update | Event],
+        *,
+        detail: bool,
     ) -> None:
         if not changes.snapshot and not self._has_snapshot and not self._adopted:
             return
@@ -222,6 +221,8 @@ class Subscription:
             self._has_snapshot = True
             self._healed(received_ns, events)
         self.last_ns = received_ns
+        if not detail:
+            return
         shown = changes if options.book == "changes" else self._view(book, changes, options)
         if shown is not None:
             events.append(Update(self.route, frame, received_ns, changes.snapshot, trust, shown))

@@ -466,6 +466,10 @@ class DialectV1(Dialect):
         checksum = None
         snapshot = False
         try:
+            if len(message) == 4 and len(one := message[1]) == 2 and "c" in one:  # nearly every frame
+                changed, other = one.get("a", ()), one.get("b", ())
+                if type(changed) is list or type(other) is list:
+                    return BookChanges(changed, other, int(one["c"]), False)
             for part in message[1:-2]:
                 for name, value in part.items():
                     if name == "c":

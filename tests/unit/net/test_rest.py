@@ -17,6 +17,7 @@ import trustme
 
 from krakenws import __version__
 from krakenws.core.redaction import Redactor
+from krakenws.core.signing import sign
 from krakenws.errors import (
     ConnectionFailed,
     CredentialsError,
@@ -24,7 +25,7 @@ from krakenws.errors import (
     RequestRejected,
     UsageError,
 )
-from krakenws.net.rest import TOKEN_PATH, ApiKey, RestClient, TryLater, sign
+from krakenws.net.rest import TOKEN_PATH, ApiKey, RestClient, TryLater
 from krakenws.options import Options
 from tests.support.rest import Answer, ScriptedRest, serve
 
