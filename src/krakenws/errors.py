@@ -104,5 +104,6 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (7, "a destination could not take the data (disk full, broker gone)"),
     (8, "refused by the user's own policy file"),
     (9, "--strict: data not trustworthy"),
+    (130, "Ctrl-C in a tool that streams nothing (pairs, token)"),
 )
 """What each exit code of the command line means: help and docs print this table."""

@@ -451,6 +451,22 @@ def test_an_order_beside_a_stream_is_not_sent_again_when_the_stream_reconnects(t
     assert len(server.sent("subscribe")) == 2
 
 
+def test_an_order_without_an_answer_outweighs_one_that_was_refused(trader: Command) -> None:
+    def refuses_one(client: Connection) -> None:
+        client.greet()
+        first = client.expect()
+        client.expect()
+        error = "EOrder:Insufficient funds"
+        refused = {"event": "addOrderStatus", "status": "error", "errorMessage": error}
+        client.send({**refused, "reqid": first["reqid"]})
+        client.hold()
+
+    with exchange(private=refuses_one) as server:
+        result = trader.run(*ORDER, "+", *ORDER, "--ack-timeout", "0.3", *server.options)
+    assert result.code == 6
+    assert len(server.sent("addOrder")) == 2
+
+
 @pytest.mark.parametrize("end", ["interrupt", "terminate"])
 def test_a_signal_with_an_order_on_its_way_is_6(trader: Command, end: str) -> None:
     with (

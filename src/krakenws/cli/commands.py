@@ -148,8 +148,11 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
                 sink.close()
         except Stopped:
             pass  # while it was ending anyway
-        except (ClosedPipe, SinkError):
+        except ClosedPipe:
             run.judge()  # what became of an order outweighs a broken pipe
+            raise
+        except SinkError:
+            run.judge(unsent_is_failure=False)
             raise
         run.judge()
     return 0

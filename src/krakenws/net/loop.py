@@ -432,40 +432,41 @@ class Run:
         for link in self._links.values():
             link.drop()
 
-    def judge(self) -> None:
+    def judge(self, *, unsent_is_failure: bool = True) -> None:
         """Raise what the run ended with, the gravest first; return when it ended well.
 
         Raises:
             KrakenWSError: its `exit_code` is the process's.
         """
-        for bound, event in self._verdicts:
-            if isinstance(event, Unanswered):
-                raise (
-                    _unknown(event)
-                    if bound and bound.entry.trading
-                    else ConnectionFailed(f"{event.method}: {event.hint}")
-                )
+        trading = [bound for bound in self._commands.values() if bound.entry.trading]
+        self._judge_unknown(trading)
         for _, event in self._verdicts:
             if isinstance(event, Rejected):
                 raise _refusal(event.method, event.error)
         for link in self._links.values():
             if link.protocol.failure:
                 raise ConnectionFailed(_at(link, link.protocol.failure))
-        waiting = [bound for bound in self._commands.values() if bound.entry.trading]
-        if waiting:
-            self._judge_waiting(waiting[0])
+        if trading and unsent_is_failure:
+            name = trading[0].entry.name
+            raise ConnectionFailed(f"{name} was not sent: stopped before the connection was ready")
+        for _, event in self._verdicts:
+            if isinstance(event, Unanswered):
+                raise ConnectionFailed(f"{event.method}: {event.hint}")
         if self._refused and self._streams and not any(link.protocol.routes for link in self._links.values()):
             last = self._refused[-1]
             raise _refusal(f"{last.channel} {last.symbol}".strip(), last.error)
 
-    def _judge_waiting(self, bound: Bound) -> None:
-        """Stopped with an order on its way: whether it left decides (interface.md section 4)."""
-        if any(link.protocol.has_sent(bound) for link in self._links.values()):
-            raise OutcomeUnknown(
-                f"{bound.entry.name} was sent and not answered before the end: its outcome is unknown;"
-                " look at open orders and own trades before sending it again"
-            )
-        raise ConnectionFailed(f"{bound.entry.name} was not sent: stopped before the connection was ready")
+    def _judge_unknown(self, waiting: list[Bound]) -> None:
+        """An order that left and has no answer outweighs everything (interface.md section 4)."""
+        for bound, event in self._verdicts:
+            if isinstance(event, Unanswered) and bound and bound.entry.trading:
+                raise OutcomeUnknown(f"{event.method}: outcome unknown: {event.hint}")
+        for bound in waiting:
+            if any(link.protocol.has_sent(bound) for link in self._links.values()):
+                raise OutcomeUnknown(
+                    f"{bound.entry.name} was sent and not answered before the end: its outcome is unknown;"
+                    " look at open orders and own trades before sending it again"
+                )
 
 
 def _at(link: Link, failure: str) -> str:
@@ -490,10 +491,6 @@ def _is_polite(error: Exception) -> bool:
 def _has_closed(websocket: WebSocket, data: bytes) -> bool:
     websocket.receive(data)
     return websocket.close_code is not None or websocket.failure is not None
-
-
-def _unknown(event: Unanswered) -> OutcomeUnknown:
-    return OutcomeUnknown(f"{event.method}: outcome unknown: {event.hint}")
 
 
 def _refusal(what: str, error: str) -> KrakenWSError:

@@ -188,10 +188,11 @@ class Text(Sink):
         begin = begin[-5:] if row.interval < 1440 else begin[:10]
         return [
             [("", self._align.word("candle", f"{begin} {row.interval}m"))],
+            # The close first: what does not fit is dropped from the end.
+            [(_DIM, "C "), (style, f"{number('ohlc', symbol, row.close)} {arrow}")],
             [(_DIM, "O "), ("", number("ohlc", symbol, row.open))],
             [(_DIM, "H "), ("", number("ohlc", symbol, row.high))],
             [(_DIM, "L "), ("", number("ohlc", symbol, row.low))],
-            [(_DIM, "C "), (style, f"{number('ohlc', symbol, row.close)} {arrow}")],
             [(_DIM, "vol "), ("", row.volume)],
         ]
 

@@ -439,7 +439,7 @@ def test_text_of_the_other_channels() -> None:
     assert seen(update_of(ticker), update_of(spread), update_of(candle)) == [
         "05:10:23.123  XBT/USD  101.15    bid 101.10  ask 101.20   +3.21%  vol 20.0",
         "05:10:23.123  XBT/USD     0.5 bid 7.1  7.25 ask    1.5  spread 0.15",
-        "05:10:23.123  XBT/USD  00:00 60m  O 1.0  H 4.0  L 0.5  C 2.0 ▲  vol 9.0",
+        "05:10:23.123  XBT/USD  00:00 60m  C 2.0 ▲  O 1.0  H 4.0  L 0.5  vol 9.0",
     ]
 
 
