@@ -11,6 +11,7 @@ Every answer is `{"error": [...], "result": ...}` at any HTTP status; `error` is
 from __future__ import annotations
 
 from krakenws.core.redaction import Redactor, Secret
+from krakenws.core.signing import secret_bytes, sign
 from krakenws.errors import ConnectionFailed, CredentialsError, KrakenWSError, RequestRejected, UsageError
 
 TYPE_CHECKING = False
@@ -26,7 +27,6 @@ PAIRS_PATH = "/0/public/AssetPairs"
 
 _MAX_BODY_BYTES = 32 * 1024 * 1024
 """Reading stops here; what was cut is then no JSON. All pairs are about 1 MB."""
-_SECRET_BYTES = 64
 _PERMISSIONS = {TOKEN_PATH: "WebSocket interface"}
 """The switch in the key's settings at Kraken that a path needs. Source: auth.md section 1."""
 
@@ -59,7 +59,7 @@ class ApiKey:
         if not (key and key.isascii() and key.isprintable()) or "\\" in key:
             raise CredentialsError(f"the API key from {source} is empty or has characters that no key has")
         try:
-            _secret_bytes(secret)
+            secret_bytes(secret)
         except CredentialsError as error:
             raise CredentialsError(f"{error} (it came from {source})") from None
         self.key = Secret(key)
@@ -75,46 +75,6 @@ class ApiKey:
 
     def __repr__(self) -> str:
         return f"<ApiKey from {self.source}>"
-
-
-def sign(secret_base64: str, path: str, nonce: str, body: str) -> str:
-    """Return the `API-Sign` header of a private call: 88 characters.
-
-    Args:
-        secret_base64: the private key as Kraken shows it.
-        path: from `/0` on, without host and query.
-        nonce: the same decimal text that stands in `body`.
-        body: exactly what will be posted.
-
-    Raises:
-        CredentialsError: the secret is not base64 of 64 bytes.
-
-    Source: auth.md section 2, docs.kraken.com/api/docs/guides/spot-rest-auth.
-    """
-    import base64
-    import hashlib
-    import hmac
-
-    digest = hashlib.sha256((nonce + body).encode()).digest()
-    mac = hmac.digest(_secret_bytes(secret_base64), path.encode() + digest, "sha512")
-    return base64.b64encode(mac).decode()
-
-
-def _secret_bytes(secret_base64: str) -> bytes:
-    import base64
-
-    try:
-        secret = base64.b64decode("".join(secret_base64.split()), validate=True)
-    except ValueError:
-        raise CredentialsError(
-            "the API secret is not base64: copy Kraken's private key again, all of it"
-        ) from None
-    if len(secret) != _SECRET_BYTES:
-        raise CredentialsError(
-            f"the API secret has {len(secret)} bytes instead of {_SECRET_BYTES}:"
-            " copy Kraken's private key again, all of it"
-        )
-    return secret
 
 
 class RestClient:
