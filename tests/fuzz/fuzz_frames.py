@@ -8,23 +8,21 @@ input that raises ends the run with its traceback, and the input is printed.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import time
 from contextlib import suppress
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+    sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parents[2])]
 
 from krakenws.core import v1, v2
 from krakenws.core.catalog import bind
 from krakenws.core.events import Update
 from krakenws.core.protocol import ClientProtocol
 from krakenws.options import Options
+from tests.fuzz.program import main
 
 SEEDS = [
     b'{"connectionID":18239578009413566319,"event":"systemStatus","status":"online","version":"1.9.2"}',
@@ -140,21 +138,5 @@ def _guided(data: bytes) -> None:
     converse(data[1:].split(b"\n"), data[0] if data else 0)
 
 
-def main() -> None:
-    """Run as a program."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    if find_spec("atheris"):
-        atheris = import_module("atheris")  # optional: it is not made for every platform
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], f"-max_total_time={given.seconds:.0f}"], _guided)
-        atheris.Fuzz()
-    print(f"{run(given.seconds, given.seed)} conversations, nothing raised")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, _guided, lambda seconds, seed: f"{run(seconds, seed)} conversations, nothing raised")

@@ -7,21 +7,19 @@ With atheris installed it is coverage-guided; without, words are mutated from th
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
 import time
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+    sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parents[2])]
 
 from krakenws.core import v1, v2
 from krakenws.core.catalog import CHANNEL, bind, find
 from krakenws.errors import UsageError
+from tests.fuzz.program import main
 
 ENTRIES = (*v1.ENTRIES, *v2.ENTRIES)
 PIECES = [
@@ -105,22 +103,10 @@ def _guided(data: bytes) -> None:
     say(data.decode("utf-8", "surrogateescape").split("\t"))
 
 
-def main() -> None:
-    """Run as a program."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    if find_spec("atheris"):
-        atheris = import_module("atheris")  # optional: it is not made for every platform
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], f"-max_total_time={given.seconds:.0f}"], _guided)
-        atheris.Fuzz()
-    done, fitted = run(given.seconds, given.seed)
-    print(f"{done} lines, {fitted} of them fitted, nothing raised")
+def _said(seconds: float, seed: int) -> str:
+    done, fitted = run(seconds, seed)
+    return f"{done} lines, {fitted} of them fitted, nothing raised"
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, _guided, _said)

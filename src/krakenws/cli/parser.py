@@ -8,7 +8,7 @@ of `config.toml` and validation derive from `OPTIONS`. A parameter of a feed may
 from __future__ import annotations
 
 from krakenws.core import v1
-from krakenws.core.catalog import BOOLEAN, BOOLEAN_TEXT, Entry, canonical, find, nearest, shown
+from krakenws.core.catalog import BOOLEAN, BOOLEAN_TEXT, Entry, Param, canonical, find, nearest, shown
 from krakenws.errors import UsageError
 from krakenws.record import record
 
@@ -356,9 +356,6 @@ class _Reader:
             self._set(option, text if equals else None)
         elif self.feeds and not self._expects_name:
             self.feeds[-1][1].append(word)
-            if not equals and self._at < len(self._argv) and not self._argv[self._at].startswith("--"):
-                self.feeds[-1][1][-1] = f"{word}={self._argv[self._at]}\0"  # may turn out to be a bare switch
-                self._at += 1
         else:
             raise unknown_option(word, ())
 
@@ -407,7 +404,7 @@ def read_setting(option: Option, text: str, source: str) -> Setting:
 
 def unknown_option(word: str, names: Sequence[str]) -> UsageError:
     """Return the sentence on an option nobody knows."""
-    name = word[2:].partition("=")[0].rstrip("\0")
+    name = word[2:].partition("=")[0]
     known = [*names, *(option.name for option in OPTIONS)]
     meant = nearest(name, known)
     return UsageError(
@@ -417,9 +414,11 @@ def unknown_option(word: str, names: Sequence[str]) -> UsageError:
 
 
 def _parameters(entry: Entry | None, words: Sequence[str]) -> list[str]:
-    """Turn `--key value` into `key=value` for the parameters an entry has."""
+    """Turn `--key value` and `--key=value` into `key=value` for the parameters an entry has."""
     plain = []
-    for word in words:
+    left = list(words)
+    while left:
+        word = left.pop(0)
         if not word.startswith("--") or word == "--":
             plain.append(word)
             continue
@@ -427,17 +426,19 @@ def _parameters(entry: Entry | None, words: Sequence[str]) -> list[str]:
         param = entry.param(name) if entry else None
         if param is None:
             raise unknown_option(word, [param.name for param in entry.params] if entry else ())
-        is_next_word = text.endswith("\0")
-        text = text.removesuffix("\0")
-        if (param.kind is BOOLEAN or param.kind is BOOLEAN_TEXT) and (not equals or is_next_word):
-            try:
-                param.kind.parse(text)
-            except ValueError:  # a bare switch, and the word behind it is a word of its own
-                plain += [f"{param.name}=true", *([text] if is_next_word else [])]
-                continue
-        elif not equals:
-            raise UsageError(
-                f"--{param.name} needs a value, such as --{param.name} {param.example or param.kind.word}"
-            )
-        plain.append(f"{param.name}={text}")
+        plain.append(f"{param.name}={text if equals else _value_behind(param, left)}")
     return plain
+
+
+def _value_behind(param: Param, left: list[str]) -> str:
+    """Take the value of `--key` from the words behind it; true or false may be left out, and is true then."""
+    if param.kind is BOOLEAN or param.kind is BOOLEAN_TEXT:
+        try:
+            param.kind.parse(left[0] if left else "")
+        except ValueError:
+            return "true"
+    elif not left or left[0].startswith("--"):
+        raise UsageError(
+            f"--{param.name} needs a value, such as --{param.name} {param.example or param.kind.word}"
+        )
+    return left.pop(0)
