@@ -1,0 +1,551 @@
+"""What a client of the exchange owns, owes and has promised.
+
+Theory of this file
+-------------------
+Each open order *holds* what its fills can cost at worst: a purchase its price and the taker's fee in quote
+currency, a sale its base currency, a margin order its initial margin and fee. What is available is the
+balance less all holds and the margin of positions.
+
+    hold_for ──▶ held ── settle, each fill ──▶ held for what is left ── release ──▶ gone
+        └─ refused: nothing changed
+
+Money is neither made nor lost: over all accounts and for each asset, balances plus fees paid less what the
+exchange has lent is what was deposited, to the last digit. Three rules see to that. The cost of a fill
+follows from its price and quantity alone, so buyer and seller agree on it. All amounts are cut off, never
+rounded up, and the sum of the parts cut off is never more than the whole cut off: any number of partial fills
+fits into what the order holds. And the fee rates of an order are those at the time it was placed, or last
+changed.
+
+Kraken does not publish how it rounds; every captured cost and fee agrees with cutting off at the decimals of
+the wire, which are used here (or `cost_decimals`, where they are fewer), so the feeds add up to the balances.
+
+A margin order that opens lends its cost (or base currency) and sets margin aside, in the pair's own quote
+currency; one that closes pays profit or loss, oldest position first. A loss may leave a debt: a balance below
+zero. Not modelled: collateral in other currencies, opening and rollover fees, liquidation (`margin_level` is
+there for whoever wants to).
+
+Source: v1.md sections 8.2, 9.1 and 11; auth.md 5.3; the support pages on fees, order holds and margin.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, Decimal
+
+from krakenws.exchange.orders import BUY, OPPOSITE, SELL, ZERO
+from krakenws.exchange.ratecounter import INTERMEDIATE, RateCounter
+from krakenws.exchange.requests import Refusal
+from krakenws.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from krakenws.exchange.instruments import Instrument
+    from krakenws.exchange.ratecounter import Tier
+
+INSUFFICIENT_FUNDS = "EOrder:Insufficient funds"
+INSUFFICIENT_MARGIN = "EOrder:Insufficient margin"
+ORDERS_LIMIT_EXCEEDED = "EOrder:Orders limit exceeded"
+NO_POSITION_EXISTS = "EOrder:Reduce only:No position exists"
+UNKNOWN_POSITION = "EOrder:Unknown position"
+
+DAY_US = 86_400_000_000
+_FEE_DAYS = 30
+
+DEMO_BALANCES = {
+    asset: Decimal(amount)
+    for asset, amount in (
+        ("ZUSD", "100000"),
+        ("ZEUR", "100000"),
+        ("USDT", "50000"),
+        ("USDC", "50000"),
+        ("XXBT", "5"),
+        ("XETH", "50"),
+        ("SOL", "500"),
+        ("XXRP", "20000"),
+        ("XXDG", "100000"),
+    )
+}
+"""What the demo account begins with."""
+
+
+@record
+class Settlement:
+    """What one fill came to for one of its two orders.
+
+    Attributes:
+        cost: price times quantity, in quote currency.
+        fee: in quote currency, also where it was charged in base; negative is a rebate.
+        margin: initial margin set aside for what it opened.
+        position_id: the position it opened or closed last; "" for spot.
+    """
+
+    cost: Decimal
+    fee: Decimal
+    margin: Decimal = ZERO
+    position_id: str = ""
+
+
+class Position:
+    """What margin orders have opened: `qty` still open, its opening `cost`, and the `margin` set aside."""
+
+    __slots__ = ("cost", "margin", "order_id", "position_id", "qty", "side")
+
+    def __init__(self, position_id: str, order_id: str, side: str) -> None:
+        self.position_id = position_id
+        self.order_id = order_id
+        self.side = side
+        self.qty = self.cost = self.margin = ZERO
+
+    def take(self, qty: Decimal, step: Decimal) -> tuple[Decimal, Decimal]:
+        """Take a quantity off and return its share of opening cost and margin; the last share is the rest."""
+        if qty == self.qty:
+            cost, margin = self.cost, self.margin
+        else:
+            cost = _cut(self.cost * qty / self.qty, step)
+            margin = _cut(self.margin * qty / self.qty, step)
+        self.qty -= qty
+        self.cost -= cost
+        self.margin -= margin
+        return cost, margin
+
+
+class _Hold:
+    """What an open order may still need. `qty` is in quote currency with `viqc`."""
+
+    __slots__ = (
+        "amount",
+        "asset",
+        "closes",
+        "fee_in_base",
+        "instrument",
+        "leverage",
+        "maker",
+        "price",
+        "qty",
+        "side",
+        "step",
+        "taker",
+        "viqc",
+    )
+
+    def __init__(
+        self, instrument: Instrument, side: str, qty: Decimal, price: Decimal, rates: tuple[Decimal, Decimal]
+    ) -> None:
+        self.instrument = instrument
+        self.side = side
+        self.qty = qty
+        self.price = price
+        self.taker, self.maker = rates
+        self.step = _money_step(instrument)
+        self.fee_in_base = self.viqc = False
+        self.leverage = 0
+        self.closes = ZERO
+        self.asset = instrument.quote
+        self.amount = ZERO
+
+    def need(self) -> Decimal:
+        """Return what the rest of the order can cost at worst."""
+        rate = max(self.taker, self.maker, ZERO)
+        if self.leverage:
+            opens = max(ZERO, self.qty - self.closes)
+            margin = _cut(opens * self.price / self.leverage, self.step)
+            return margin + _cut(self.qty * self.price * rate, self.step)
+        if self.side == SELL:
+            return (
+                self.qty + _cut(self.qty * rate, _lot_step(self.instrument)) if self.fee_in_base else self.qty
+            )
+        cost = self.qty if self.viqc else self.qty * self.price
+        return _cut(cost if self.fee_in_base else cost * (1 + rate), self.step)
+
+
+class Account:
+    """One client's money, by asset (REST keys: `XXBT`, `ZUSD`), and open orders.
+
+    Attributes:
+        name: what keys and tokens name.
+        tier: limits on rate and open orders.
+        fees_paid: by asset, rebates subtracted.
+        lent: by asset, what the exchange has put up for open positions; negative is what it keeps of them.
+        positions: by wsname, oldest first; never empty lists.
+    """
+
+    def __init__(
+        self, name: str, tier: Tier = INTERMEDIATE, balances: Mapping[str, Decimal] | None = None
+    ) -> None:
+        self.name = name
+        self.tier = tier
+        self.fees_paid: dict[str, Decimal] = {}
+        self.lent: dict[str, Decimal] = {}
+        self.positions: dict[str, list[Position]] = {}
+        self._balances: dict[str, Decimal] = dict(balances or {})
+        self._held: dict[str, Decimal] = {}
+        self._margin: dict[str, Decimal] = {}
+        self._holds: dict[str, _Hold] = {}
+        self._open: dict[str, int] = {}
+        self._counters: dict[str, RateCounter] = {}
+        self._volume_usd: dict[int, Decimal] = {}
+
+    @property
+    def balances(self) -> Mapping[str, Decimal]:
+        """What is owned, by asset, holds included; assets once owned stay, with zero."""
+        return self._balances
+
+    def balance(self, asset: str) -> Decimal:
+        """Return what is owned of an asset, holds included."""
+        return self._balances.get(asset, ZERO)
+
+    def held(self, asset: str) -> Decimal:
+        """Return what open orders hold of an asset."""
+        return self._held.get(asset, ZERO)
+
+    def margin_used(self, asset: str) -> Decimal:
+        """Return what is set aside for open positions."""
+        return self._margin.get(asset, ZERO)
+
+    def available(self, asset: str) -> Decimal:
+        """Return what may be spent. Losses on margin can bring it below zero."""
+        return self.balance(asset) - self.held(asset) - self.margin_used(asset)
+
+    def hold(self, order_id: str) -> tuple[str, Decimal]:
+        """Return asset and amount that an open order holds.
+
+        Raises:
+            KeyError: it is not open.
+        """
+        hold = self._holds[order_id]
+        return hold.asset, hold.amount
+
+    def open_orders(self, pair: str) -> int:
+        """Return how many orders are open on a pair (wsname)."""
+        return self._open.get(pair, 0)
+
+    def rate_counter(self, pair: str) -> RateCounter:
+        """Return the account's counter on a pair (wsname)."""
+        counter = self._counters.get(pair)
+        if counter is None:
+            counter = self._counters[pair] = RateCounter(self.tier)
+        return counter
+
+    def deposit(self, asset: str, amount: Decimal) -> None:
+        """Add to a balance."""
+        self._move(asset, amount)
+
+    # Fees
+
+    def trade_volume_usd(self, at_us: int) -> Decimal:
+        """Return the volume of the last thirty days, today included."""
+        first = at_us // DAY_US - _FEE_DAYS + 1
+        return sum((usd for day, usd in self._volume_usd.items() if day >= first), ZERO)
+
+    def add_volume_usd(self, usd: Decimal, at_us: int) -> None:
+        """Count traded volume towards the fee schedule."""
+        day = at_us // DAY_US
+        self._volume_usd[day] = self._volume_usd.get(day, ZERO) + usd
+        for old in [known for known in self._volume_usd if known <= day - _FEE_DAYS]:
+            del self._volume_usd[old]
+
+    def fee_rates(self, instrument: Instrument, at_us: int) -> tuple[Decimal, Decimal]:
+        """Return the taker's and the maker's rate, as fractions of the cost.
+
+        Source: auth.md 5.3, `fees` and `fees_maker`.
+        """
+        volume = self.trade_volume_usd(at_us)
+        return _rate(instrument.fees, volume), _rate(instrument.fees_maker or instrument.fees, volume)
+
+    # Orders
+
+    def hold_for(
+        self,
+        order_id: str,
+        instrument: Instrument,
+        *,
+        side: str,
+        qty: Decimal,
+        price: Decimal,
+        at_us: int,
+        viqc: bool = False,
+        fee_in_base: bool = False,
+        leverage: int = 0,
+        reduce_only: bool = False,
+    ) -> None:
+        """Set aside what an order can cost; called again for the same order, replace what it holds.
+
+        Call it again when an order is amended, and when a stop without limit price triggers.
+
+        Args:
+            order_id: the order.
+            instrument: what is traded.
+            side: `buy` or `sell`.
+            qty: what is left to fill, in base currency, or with `viqc` to spend.
+            price: the worst it can fill at: its limit, or for a market order the last level it will reach.
+            at_us: when; decides the fee rates.
+            viqc: volume in quote currency, purchases only.
+            fee_in_base: the `fcib` flag.
+            leverage: 0 is spot.
+            reduce_only: it closes at most, so it needs no margin.
+
+        Raises:
+            Refusal: too many open orders on the pair, too little money, or nothing to reduce; nothing
+                changed.
+        """
+        pair = instrument.wsname
+        old = self._holds.get(order_id)
+        if old is None and self.open_orders(pair) >= self.tier.open_orders:
+            raise Refusal(ORDERS_LIMIT_EXCEEDED)
+        new = _Hold(instrument, side, qty, price, self.fee_rates(instrument, at_us))
+        if leverage:
+            new.leverage = leverage
+            closable = self._closable(order_id, pair, side)
+            if reduce_only and not self._opposite(pair, side):
+                raise Refusal(NO_POSITION_EXISTS)
+            new.closes = qty if reduce_only else min(qty, closable)
+        else:
+            new.viqc, new.fee_in_base = viqc, fee_in_base
+            new.asset = instrument.quote if side == BUY else instrument.base
+        new.amount = new.need()
+        freed = old.amount if old is not None and old.asset == new.asset else ZERO
+        if new.amount > max(ZERO, self.available(new.asset) + freed):
+            raise Refusal(INSUFFICIENT_MARGIN if leverage else INSUFFICIENT_FUNDS)
+        self.release(order_id)
+        self._holds[order_id] = new
+        self._open[pair] = self.open_orders(pair) + 1
+        _add(self._held, new.asset, new.amount)
+
+    def release(self, order_id: str) -> None:
+        """Give back what an order still holds: it is no longer open. Without effect on an unknown one."""
+        hold = self._holds.pop(order_id, None)
+        if hold is not None:
+            _add(self._held, hold.asset, -hold.amount)
+            self._open[hold.instrument.wsname] -= 1
+
+    def settle(
+        self,
+        order_id: str,
+        price: Decimal,
+        qty: Decimal,
+        at_us: int,
+        *,
+        taker: bool,
+        usd_rate: Decimal = ZERO,
+        trade_id: str = "",
+    ) -> Settlement:
+        """Exchange money for a fill of an open order, and hold only what the rest of it needs.
+
+        Args:
+            order_id: the order, which stays open until `release`.
+            price: of the fill, no worse than the order holds for.
+            qty: of the fill, in base currency.
+            at_us: when.
+            taker: whether this order was the taker.
+            usd_rate: US dollars for one of the quote currency, for the thirty days' volume.
+            trade_id: names a position that the fill opens.
+
+        Raises:
+            KeyError: the order is not open.
+            ValueError: the fill costs more than the order holds and the account has; nothing changed.
+        """
+        hold = self._holds[order_id]
+        cost = _cut(price * qty, hold.step)
+        rate = hold.taker if taker else hold.maker
+        fee = _cut(cost * rate, hold.step)
+        margin, position_id = ZERO, ""
+        if hold.leverage:
+            margin, position_id = self._settle_margin(order_id, hold, qty, cost, trade_id)
+            self._move(hold.instrument.quote, -fee)
+            _add(self.fees_paid, hold.instrument.quote, fee)
+        elif not self._settle_spot(hold, qty, cost, fee, rate):
+            raise ValueError(f"a fill of {order_id} costs more than the order holds and the account has")
+        hold.qty = max(ZERO, hold.qty - (cost if hold.viqc else qty))
+        need = hold.need()
+        _add(self._held, hold.asset, need - hold.amount)
+        hold.amount = need
+        self.add_volume_usd(cost * usd_rate, at_us)
+        return Settlement(cost, fee, margin, position_id)
+
+    def _settle_spot(self, hold: _Hold, qty: Decimal, cost: Decimal, fee: Decimal, rate: Decimal) -> bool:
+        """Move the money of a fill; False, and nothing moved, if there is not enough."""
+        base, quote = hold.instrument.base, hold.instrument.quote
+        fee_asset = quote
+        if hold.fee_in_base:
+            fee_asset, fee = base, _cut(qty * rate, _lot_step(hold.instrument))
+        direction = _sign(hold.side)
+        changes = {base: qty * direction, quote: -cost * direction}
+        changes[fee_asset] -= fee
+        # What was held is paid even when a loss on margin has eaten it since: then a debt remains.
+        if -changes[hold.asset] > hold.amount + max(ZERO, self.available(hold.asset)):
+            return False
+        for asset, amount in changes.items():
+            self._move(asset, amount)
+        _add(self.fees_paid, fee_asset, fee)
+        return True
+
+    # Margin
+
+    def position(self, pair: str) -> Decimal:
+        """Return what is open on a pair (wsname): above zero is long."""
+        return sum((p.qty if p.side == BUY else -p.qty for p in self.positions.get(pair, ())), ZERO)
+
+    def margin_level(self, asset: str, marks: Mapping[str, tuple[str, Decimal]]) -> Decimal | None:
+        """Return equity in percent of used margin, or None without positions in this quote currency.
+
+        Args:
+            asset: the quote currency.
+            marks: by wsname its quote currency and the price to value positions at.
+
+        Source: `margin_call` 80, `margin_stop` 40 in AssetPairs (auth.md 5.3).
+        """
+        used = self.margin_used(asset)
+        if not used:
+            return None
+        equity = self.balance(asset)
+        for pair, positions in self.positions.items():
+            quote, price = marks[pair]
+            if quote == asset:
+                equity += sum((_sign(p.side) * (p.qty * price - p.cost) for p in positions), ZERO)
+        return equity / used * 100
+
+    def settle_position(self, instrument: Instrument, *, side: str, qty: Decimal) -> None:
+        """Pay a position off with own money at its opening cost, oldest first; there is no trade.
+
+        Args:
+            instrument: what is traded.
+            side: of the order: `sell` settles long positions.
+            qty: how much of it; zero is all.
+
+        Raises:
+            Refusal: there is no such position, or not the money. Nothing changed.
+        """
+        pair, step = instrument.wsname, _money_step(instrument)
+        opened = self._opposite(pair, side)
+        total = sum((p.qty for p in opened), ZERO)
+        left = qty or total
+        if not opened or left > total:
+            raise Refusal(UNKNOWN_POSITION)
+        if side == BUY:
+            short_of = left > self.available(instrument.base)
+        else:
+            short_of = _cut(_opening_cost(opened, left), step) > self.available(instrument.quote)
+        if short_of:
+            raise Refusal(INSUFFICIENT_FUNDS)
+        direction = _sign(OPPOSITE[side])
+        for position in opened:
+            part = min(left, position.qty)
+            cost, margin = position.take(part, step)
+            self._move(instrument.quote, -direction * cost)
+            self._move(instrument.base, direction * part)
+            self._lend(instrument, -direction * cost, direction * part)
+            _add(self._margin, instrument.quote, -margin)
+            left -= part
+        self._drop_closed(pair)
+
+    def _settle_margin(
+        self, order_id: str, hold: _Hold, qty: Decimal, cost: Decimal, trade_id: str
+    ) -> tuple[Decimal, str]:
+        """Close what there is to close, open the rest; return the margin set aside and the position."""
+        instrument, step = hold.instrument, hold.step
+        left, left_cost, position_id = qty, cost, ""
+        for position in self._opposite(instrument.wsname, hold.side):
+            if not left:
+                break
+            part = min(left, position.qty)
+            closing_cost = left_cost if part == left else _cut(cost * part / qty, step)
+            opening_cost, margin = position.take(part, step)
+            direction = _sign(position.side)
+            self._move(instrument.quote, direction * (closing_cost - opening_cost))
+            self._lend(instrument, -direction * opening_cost, direction * part)
+            _add(self._margin, instrument.quote, -margin)
+            left -= part
+            left_cost -= closing_cost
+            position_id = position.position_id
+        self._drop_closed(instrument.wsname)
+        hold.closes = max(ZERO, hold.closes - (qty - left))
+        if not left:
+            return ZERO, position_id
+        margin = _cut(left_cost / hold.leverage, step)
+        position = self._opened_by(order_id, instrument.wsname, hold.side, trade_id)
+        position.qty += left
+        position.cost += left_cost
+        position.margin += margin
+        direction = _sign(hold.side)
+        self._lend(instrument, direction * left_cost, -direction * left)
+        _add(self._margin, instrument.quote, margin)
+        return margin, position.position_id
+
+    def _opened_by(self, order_id: str, pair: str, side: str, trade_id: str) -> Position:
+        positions = self.positions.setdefault(pair, [])
+        if not (positions and positions[-1].order_id == order_id):
+            positions.append(Position(trade_id or order_id, order_id, side))
+        return positions[-1]
+
+    def _opposite(self, pair: str, side: str) -> list[Position]:
+        return [p for p in self.positions.get(pair, ()) if p.side != side]
+
+    def _closable(self, order_id: str, pair: str, side: str) -> Decimal:
+        """Return what other orders have not yet been counted on to close."""
+        closable = sum((p.qty for p in self._opposite(pair, side)), ZERO)
+        if closable:  # rare: spot orders never look at the others
+            closable -= sum(
+                (
+                    hold.closes
+                    for other, hold in self._holds.items()
+                    if other != order_id and hold.instrument.wsname == pair and hold.side == side
+                ),
+                ZERO,
+            )
+        return max(ZERO, closable)
+
+    def _drop_closed(self, pair: str) -> None:
+        left = [p for p in self.positions.get(pair, ()) if p.qty]
+        if left:
+            self.positions[pair] = left
+        else:
+            self.positions.pop(pair, None)
+
+    def _lend(self, instrument: Instrument, quote: Decimal, base: Decimal) -> None:
+        _add(self.lent, instrument.quote, quote)
+        _add(self.lent, instrument.base, base)
+
+    def _move(self, asset: str, amount: Decimal) -> None:
+        _add(self._balances, asset, amount)
+
+
+def _add(amounts: dict[str, Decimal], asset: str, amount: Decimal) -> None:
+    amounts[asset] = amounts.get(asset, ZERO) + amount
+
+
+def _sign(side: str) -> int:
+    return 1 if side == BUY else -1
+
+
+def _money_step(instrument: Instrument) -> Decimal:
+    """Return the smallest amount of quote currency that costs and fees of a pair are counted in."""
+    return Decimal(1).scaleb(-min(instrument.cost_decimals, instrument.wire_price_decimals))
+
+
+def _lot_step(instrument: Instrument) -> Decimal:
+    return Decimal(1).scaleb(-instrument.lot_decimals)
+
+
+def _cut(amount: Decimal, step: Decimal) -> Decimal:
+    return amount.quantize(step, ROUND_DOWN)
+
+
+def _rate(schedule: Sequence[tuple[int, Decimal]], volume: Decimal) -> Decimal:
+    """Return the fraction that a schedule of (volume from, percent) asks for."""
+    percent = ZERO
+    for above, at in schedule:
+        if above > volume:
+            break
+        percent = at
+    return percent / 100
+
+
+def _opening_cost(positions: Sequence[Position], qty: Decimal) -> Decimal:
+    """Return the opening cost of the first `qty` of positions, unrounded."""
+    cost = ZERO
+    for position in positions:
+        part = min(qty, position.qty)
+        cost += position.cost * part / position.qty
+        qty -= part
+    return cost

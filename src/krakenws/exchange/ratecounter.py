@@ -1,0 +1,98 @@
+"""The rate counter of one account on one pair, and the tiers that set its limits.
+
+A transaction raises the counter, by more the younger the order is that it touches; time lowers it. One that
+would lift it over the ceiling is refused and costs nothing, or a client that keeps trying would never get
+through. The counter is shared by everything the account does on the pair, over whatever connection.
+
+Counted in whole units of 10**-8 point a microsecond, so that the counter is exact at every instant.
+
+Source: v1.md section 11, docs.kraken.com/api/docs/guides/spot-ratelimits.
+"""
+
+from __future__ import annotations
+
+from krakenws.exchange.requests import Refusal
+from krakenws.record import record
+
+ADD, AMEND, EDIT, CANCEL, BATCH_ADD = "add", "amend", "edit", "cancel", "batch_add"
+RATE_LIMIT_EXCEEDED = "EOrder:Rate limit exceeded"
+
+_POINT = 10**8
+_SECOND_US = 1_000_000
+_FIXED = {ADD: 1, AMEND: 1, EDIT: 1, CANCEL: 0}
+_BY_AGE: dict[str, tuple[tuple[int, int], ...]] = {
+    AMEND: ((5, 3), (10, 2), (15, 1)),
+    EDIT: ((5, 6), (10, 5), (15, 4), (45, 2), (90, 1)),
+    CANCEL: ((5, 8), (10, 6), (15, 5), (45, 4), (90, 2), (300, 1)),
+}
+"""Points on top for an order younger than so many seconds."""
+
+
+@record
+class Tier:
+    """What an account's verification and history allow, on each pair.
+
+    Attributes:
+        ceiling: `maxratecount`, in points.
+        decay_centipoints_s: what the counter loses a second, in hundredths of a point.
+        open_orders: how many may be open at a time.
+    """
+
+    name: str
+    ceiling: int
+    decay_centipoints_s: int
+    open_orders: int
+
+
+STARTER = Tier("starter", 60, 100, 60)
+INTERMEDIATE = Tier("intermediate", 125, 234, 80)
+PRO = Tier("pro", 180, 375, 225)
+TIERS = {tier.name: tier for tier in (STARTER, INTERMEDIATE, PRO)}
+
+
+def half_points(transaction: str, age_us: int = 0, orders: int = 1) -> int:
+    """Return what a transaction costs, in halves of a point.
+
+    Args:
+        transaction: `ADD`, `AMEND`, `EDIT`, `CANCEL` or `BATCH_ADD`; a batch of cancels is so many cancels.
+        age_us: of the order it touches, since it was created or last amended.
+        orders: the size of a batch.
+    """
+    if transaction == BATCH_ADD:
+        return orders
+    extra = next((more for below_s, more in _BY_AGE.get(transaction, ()) if age_us < below_s * _SECOND_US), 0)
+    return 2 * (_FIXED[transaction] + extra)
+
+
+class RateCounter:
+    """The counter; time only moves forward, an earlier one is taken as the latest seen."""
+
+    __slots__ = ("_at_us", "_tier", "_units")
+
+    def __init__(self, tier: Tier) -> None:
+        self._tier = tier
+        self._units = 0
+        self._at_us = 0
+
+    def charge(self, at_us: int, transaction: str, age_us: int = 0, orders: int = 1) -> None:
+        """Count a transaction, before anything else about it is looked at: a refused order costs as well.
+
+        Raises:
+            Refusal: it would lift the counter over the ceiling; nothing was counted.
+        """
+        self._decay(at_us)
+        units = self._units + half_points(transaction, age_us, orders) * _POINT // 2
+        if units > self._tier.ceiling * _POINT:
+            raise Refusal(RATE_LIMIT_EXCEEDED)
+        self._units = units
+
+    def count(self, at_us: int) -> int:
+        """Return the counter as `ratecount` tells it: whole points, rounded up."""
+        self._decay(at_us)
+        return -(-self._units // _POINT)
+
+    def _decay(self, at_us: int) -> None:
+        passed_us = at_us - self._at_us
+        if passed_us > 0:
+            self._at_us = at_us
+            self._units = max(0, self._units - passed_us * self._tier.decay_centipoints_s)
