@@ -25,6 +25,13 @@ from json import dumps
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
 from krakenws.core.dialect import Malformed, decode
 from krakenws.core.v1 import ENTRIES, V1
+from krakenws.exchange.fault_rules import (
+    ACCEPT_THEN_CUT,
+    EXCEEDED_RATE,
+    INVALID_SESSION,
+    LOSE_ANSWER,
+    NO_ACK,
+)
 from krakenws.exchange.requests import (
     Refusal,
     channel_values,
@@ -39,6 +46,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from krakenws.core.catalog import Entry, Values
+    from krakenws.exchange.faults import FaultPlan
+    from krakenws.exchange.rest import RestApi
 
 HEARTBEAT_S = 1.0
 IDLE_S = 60.0
@@ -47,6 +56,7 @@ _WRONG_ENDPOINT = {
     PRIVATE: "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",
     PUBLIC: "Public channels not available in this endpoint",
 }
+_INVALID_SESSION = "ESession:Invalid session"
 _NO_PAIR_ALLOWED = "Pair field unsupported for this subscription type"
 _BAD_REQID = "Reqid field must be a positive integer less than 18446744073709551616"
 _CHANNELS = {entry.name: entry for entry in ENTRIES if entry.kind == CHANNEL and not entry.explicit}
@@ -99,6 +109,8 @@ class Venue:
         patient: whether the venue waits for its readers (a replay at full speed) or time goes on without
             them (anything that has a clock).
         finished: nothing will ever come again: clients are closed with 1001.
+        rest: its REST API on the same port, or None.
+        faults: what is to go wrong on purpose, or None if nothing ever will.
     """
 
     status = "online"
@@ -106,6 +118,8 @@ class Venue:
     max_rate_count = 125
     patient = False
     finished = False
+    rest: RestApi | None = None
+    faults: FaultPlan | None = None
 
     def authorize(self, token: str) -> str:
         """Return the account a token stands for.
@@ -147,6 +161,13 @@ class Venue:
         """Let time pass."""
         raise NotImplementedError
 
+    def suffer(self, faults: FaultPlan, now: float, /) -> None:
+        """Let faults of the exchange itself happen: called while any are switched on, and once after.
+
+        More than a system status is up to the venue: `faults.befalls` and `faults.rest_lag_s`.
+        """
+        self.status = faults.system_status(now) or type(self).status
+
 
 class ServerProtocol:
     """One connected client.
@@ -154,6 +175,7 @@ class ServerProtocol:
     Attributes:
         close: the close code and reason with which the connection should end, or None.
         subscriptions: those confirmed and not yet ended, by channel and pair.
+        line: what the venue's faults do to the connection, or None. Frames are still to pass through it.
     """
 
     def __init__(self, venue: Venue, *, private: bool, connection_id: int, now: float) -> None:
@@ -163,12 +185,19 @@ class ServerProtocol:
         self._access = PRIVATE if private else PUBLIC
         self._outbox: list[bytes] = []
         self._deadline = now + IDLE_S
+        self._connection_id = connection_id
+        self._is_mute = False
+        self.line = None if venue.faults is None else venue.faults.connected(V1, self.subscriptions)
+        self.announce_status()
+
+    def announce_status(self) -> None:
+        """Send the system status: at first, and whenever it has changed. Source: v1.md 5.3."""
         self._send(
             {
-                "connectionID": connection_id,
+                "connectionID": self._connection_id,
                 "event": "systemStatus",
-                "status": venue.status,
-                "version": venue.version,
+                "status": self._venue.status,
+                "version": self._venue.version,
             }
         )
 
@@ -195,6 +224,12 @@ class ServerProtocol:
         event = message.get("event")
         if not isinstance(event, str):
             event = ""
+        if self.line is not None and self.line.plan.active:
+            self._misanswer(event, message, now)
+        else:
+            self._answer(event, message, now)
+
+    def _answer(self, event: str, message: dict[str, Any], now: float) -> None:
         if event in _TRADING:
             self._trade(_TRADING[event], message, now)
         elif "reqid" in message and not is_reqid(message["reqid"]):
@@ -226,13 +261,44 @@ class ServerProtocol:
 
     def closed(self, now: float) -> None:
         """End every subscription: the client is gone."""
+        self.forsake(now)
+        if self.line is not None:
+            self.line.plan.disconnected(self.line)
+
+    def forsake(self, now: float) -> None:
+        """End every subscription without a word: the client is there, but will never be sent anything."""
         while self.subscriptions:
             self._venue.unsubscribe(self.subscriptions.popitem()[1], now)
+
+    def _misanswer(self, event: str, message: dict[str, Any], now: float) -> None:
+        """Answer, unless a fault strikes the request."""
+        assert self.line is not None  # noqa: S101 - who calls has looked
+        asked, pairs = message.get("subscription"), message.get("pair")
+        channel = str(asked.get("name", "")) if isinstance(asked, dict) else ""
+        named = pairs if isinstance(pairs, list) else [pairs]
+        symbols = [pair for pair in named if isinstance(pair, str)]
+        signed = self._access == PRIVATE and event != "ping"
+        fault = self.line.asked(event, channel, symbols, now, signed=signed)
+        if fault == EXCEEDED_RATE:
+            self._reply(message, {"errorMessage": "Exceeded msg rate", "event": "error"})
+        elif fault == INVALID_SESSION and event in _TRADING:
+            answer = {"errorMessage": _INVALID_SESSION, "event": _TRADING[event].reply, "status": "error"}
+            self._reply(message, answer)
+        elif fault == INVALID_SESSION:
+            self._refuse(message, Refusal(_INVALID_SESSION), None)
+        elif fault != NO_ACK:
+            self._is_mute = fault in {LOSE_ANSWER, ACCEPT_THEN_CUT}
+            self._answer(event, message, now)
+            self._is_mute = False
+            if fault == ACCEPT_THEN_CUT:
+                self.line.cut()
 
     def _send(self, message: dict[str, Any]) -> None:
         self._outbox.append(dumps(message, separators=(",", ":"), sort_keys=True).encode())
 
     def _reply(self, request: dict[str, Any], answer: dict[str, Any]) -> None:
+        if self._is_mute:
+            return
         self._send({**answer, "reqid": request["reqid"]} if "reqid" in request else answer)
 
     def _subscribe(self, message: dict[str, Any], now: float, *, leave: bool) -> None:

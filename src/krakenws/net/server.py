@@ -1,5 +1,8 @@
 """Serves any venue over WebSockets: API v1 at `/` (public) and `/auth` (private), plain or TLS.
 
+A venue that has a REST API has it answered on the same port (`door.py`), and one that can have faults has
+them made here, where there are sockets to freeze, break and half-write. Who has neither pays for neither.
+
 One task drives the venue and all its clients by the earliest of their deadlines; a connection's own task only
 receives. What a turn gathers for a client leaves in one write, however many frames it is.
 
@@ -18,24 +21,31 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import ssl
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, Any
 
-from websockets.asyncio.server import serve
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Response
 from websockets.protocol import State
 
 from krakenws.errors import UsageError
+from krakenws.exchange.fault_rules import CLOSE, FREEZE
 from krakenws.exchange.protocol import ServerProtocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from websockets.asyncio.server import Server as WebSocketServer
-    from websockets.asyncio.server import ServerConnection
-    from websockets.http11 import Request, Response
+    from websockets.http11 import Request
 
+    from krakenws.exchange.faults import End, FaultPlan, Line
     from krakenws.exchange.protocol import Venue
+    from krakenws.exchange.rest import HttpRequest, HttpResponse
+    from krakenws.net.door import Door
 
 MAX_REQUEST_BYTES = 1024 * 1024
 BACKLOG_BYTES = 16 * 1024 * 1024
@@ -48,6 +58,8 @@ CLOSE_S = 0.3
 BURST_FRAMES = 32
 """So many frames at once get their headers here, three times as fast as in `websockets`. Fewer are framed by
 `websockets`, whose independence keeps our client honest."""
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER of no seconds: closing sends RST instead of FIN."""
 _PATHS = {"": False, "/auth": True}
 
 _log = logging.getLogger("krakenws.server")
@@ -65,7 +77,18 @@ class _Client:
 
     def flush(self) -> int:
         """Write what has gathered and return the bytes the reader has not taken yet."""
-        frames = self.protocol.frames_to_send()
+        return self._write(self.protocol.frames_to_send())
+
+    def receive(self, frame: bytes, now: float) -> None:
+        """Take in one frame of the client."""
+        self.protocol.receive(frame, now)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing the client says matters any more."""
+        return False
+
+    def _write(self, frames: list[bytes]) -> int:
         transport = self.connection.transport
         websocket = self.connection.protocol
         if frames and websocket.state is State.OPEN:
@@ -76,6 +99,44 @@ class _Client:
             else:
                 transport.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
         return transport.get_write_buffer_size()
+
+
+class _FaultyClient(_Client):
+    """A connection to which faults may happen.
+
+    Attributes:
+        line: what they do to it.
+    """
+
+    __slots__ = ("_is_ended", "_server", "line")
+
+    def __init__(
+        self, connection: ServerConnection, protocol: ServerProtocol, line: Line, server: Server
+    ) -> None:
+        super().__init__(connection, protocol)
+        self.line = line
+        self._server = server
+        self._is_ended = False
+
+    def flush(self) -> int:
+        if self._is_ended:
+            return 0
+        if not self.line.plan.active:
+            return super().flush()
+        now = asyncio.get_running_loop().time()
+        left_bytes = self._write(self.line.outgoing(self.protocol.frames_to_send(), now))
+        if self.line.end is not None:
+            self._is_ended = True
+            self._server.end(self, self.line.end)
+        return left_bytes
+
+    def receive(self, frame: bytes, now: float) -> None:
+        if self.line.end is None:
+            self.protocol.receive(frame, now)
+
+    @property
+    def is_over(self) -> bool:
+        return self.line.end is not None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -98,7 +159,10 @@ class Server:
     def __init__(self, venue: Venue) -> None:
         self.cut = 0
         self._venue = venue
+        self._status = venue.status
         self._clients: set[_Client] = set()
+        self._frozen: set[_FaultyClient] = set()
+        self._doors: set[Door] = set()
         self._wake = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -123,6 +187,7 @@ class Server:
             write_limit=WRITE_BUFFER_BYTES,
             server_header=None,
             logger=_log,
+            create_connection=None if self._venue.rest is None else self._door,  # type: ignore[arg-type]  # a wrapper may be given
         ) as websockets:
             bound = websockets.sockets[0].getsockname()
             try:
@@ -133,11 +198,18 @@ class Server:
     async def drive(self) -> None:
         """Let time pass for the venue and its clients; returns when the venue is finished."""
         loop = asyncio.get_running_loop()
+        faults = self._venue.faults
         while True:
             now = loop.time()
+            if faults is not None and faults.active:
+                self._suffer(faults, now)
             deadline = self._venue.next_deadline()
             if deadline is not None and deadline <= now:
                 self._venue.on_deadline(now)
+            if self._venue.status != self._status:
+                self._status = self._venue.status
+                for client in self._clients:
+                    client.protocol.announce_status()
             for client in self._clients:
                 client.protocol.on_deadline(now)
             await self._flush_all()
@@ -148,7 +220,45 @@ class Server:
     def _next_deadline(self) -> float | None:
         deadlines = [client.protocol.next_deadline() for client in self._clients]
         deadline = self._venue.next_deadline()
-        return min(deadlines if deadline is None else [deadline, *deadlines], default=None)
+        if deadline is not None:
+            deadlines.append(deadline)
+        faults = self._venue.faults
+        deadline = faults.next_deadline() if faults is not None and faults.active else None
+        if deadline is not None:
+            deadlines.append(deadline)
+        return min(deadlines, default=None)
+
+    def _suffer(self, faults: FaultPlan, now: float) -> None:
+        """Let the venue's own faults happen, and break the frozen connections if faults were cleared."""
+        faults.on_deadline(now)
+        self._venue.suffer(faults, now)
+        for client in tuple(self._frozen):
+            if client.line.end is not None and client.line.end.how != FREEZE:
+                self.end(client, client.line.end)
+
+    def end(self, client: _FaultyClient, end: End) -> None:
+        """End a connection as a fault has it. The venue is told at once, the client finds out."""
+        transport, loop = client.connection.transport, asyncio.get_running_loop()
+        if end.how == CLOSE and end.code != 1006:
+            client.protocol.close = (end.code, end.reason)
+            return
+        self._clients.discard(client)
+        self._frozen.discard(client)
+        client.protocol.forsake(loop.time())
+        if end.half:
+            transport.write(_header(len(end.half)) + end.half[: len(end.half) // 2])
+        if end.how == FREEZE:
+            transport.pause_reading()
+            self._frozen.add(client)
+        elif end.how == CLOSE:
+            transport.close()
+            loop.call_later(CLOSE_S, transport.abort)  # it may not be reading
+        else:
+            with contextlib.suppress(OSError):  # the client may have been faster
+                transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+                )
+            transport.abort()
 
     async def _sleep_until(self, deadline: float | None) -> None:
         """Return at the deadline, or when a client's request may have moved it."""
@@ -192,11 +302,30 @@ class Server:
         client.connection.transport.abort()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse paths that are no endpoint; the place where a venue's REST calls will be answered."""
+        """Refuse paths that are no endpoint, and those before which a fault puts a page."""
         path = request.path.partition("?")[0].rstrip("/")
+        faults = self._venue.faults
+        if faults is not None and faults.active:
+            page = faults.page(path or "/", asyncio.get_running_loop().time(), upgrade=True)
+            if page is not None:
+                headers = Headers({"Content-Type": "text/html; charset=UTF-8", "Connection": "close"})
+                headers["Content-Length"] = str(len(page.body))
+                return Response(page.status, page.reason, headers, page.body)
         if path in _PATHS:
             return None
         return connection.respond(404, "API v1 is served at / (public) and /auth (private)\n")
+
+    def _door(self, *made_of: Any, **options: Any) -> Door:
+        """Return what stands before a new `ServerConnection`, and lets it have WebSocket handshakes only."""
+        from krakenws.net.door import Door  # a venue without REST does not need what it imports
+
+        return Door(ServerConnection(*made_of, **options), self._answer, self._doors)
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        assert self._venue.rest is not None  # noqa: S101 - else there are no doors
+        response = self._venue.rest.answer(request, asyncio.get_running_loop().time())
+        self._wake.set()
+        return response
 
     async def _handle(self, connection: ServerConnection) -> None:
         loop = asyncio.get_running_loop()
@@ -205,29 +334,37 @@ class Server:
         protocol = ServerProtocol(
             self._venue, private=_PATHS[path], connection_id=secrets.randbits(64), now=loop.time()
         )
-        client = _Client(connection, protocol)
+        line = protocol.line
+        client = (
+            _Client(connection, protocol) if line is None else _FaultyClient(connection, protocol, line, self)
+        )
         self._clients.add(client)
         try:
             client.flush()
             self._wake.set()
             while True:
                 frame = await connection.recv(decode=False)
-                protocol.receive(frame, loop.time())
+                client.receive(frame, loop.time())
                 client.flush()
                 self._wake.set()
+                if client.is_over:
+                    await connection.wait_closed()
         except ConnectionClosed:
             pass
         finally:
             self._clients.discard(client)
+            self._frozen.discard(client)
             protocol.closed(loop.time())
 
     async def _close(self, websockets: WebSocketServer) -> None:
         """Say goodbye (1001) to all at once; who does not answer in time is cut off."""
         websockets.close()
+        for door in tuple(self._doors):
+            door.transport.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await websockets.wait_closed()
-        for client in self._clients:
+        for client in (*self._clients, *self._frozen):
             client.connection.transport.abort()
 
 
