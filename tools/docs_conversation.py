@@ -37,6 +37,9 @@ REFUSAL = (
     '{"errorMessage":"Currency pair not supported DOG/CAT","event":"subscriptionStatus","pair":"DOG/CAT",'
     '"status":"error","subscription":{"name":"ticker"}}'
 )
+BUSY = REFUSAL.replace("Currency pair not supported DOG/CAT", "Exceeded msg rate").replace(
+    "DOG/CAT", "XBT/USD"
+)
 TICKER = (
     '[340,{"a":["64010.20000",0,"0.48986847"],"b":["64010.10000",0,"0.02606940"],"c":["64010.10000","0.01000000"],'
     '"v":["132.67200000","455.04000000"],"p":["64010.10000","64010.10000"],"t":[2764,9480],'
@@ -166,7 +169,8 @@ def conversation() -> dict[str, list[str]]:
     for ask in ("ticker XBT/USD DOG/CAT", "book XBT/USD", "spread XBT/USD", "ohlc XBT/USD", "trade XBT/USD"):
         public.ask(ask)
     public.open()
-    public.hear(GREETING, ACK % ("book-10", "XBT/USD", '"depth":10,"name":"book"'), REFUSAL)
+    public.hear(GREETING, ACK % ("book-10", "XBT/USD", '"depth":10,"name":"book"'), REFUSAL, BUSY)
+    public.wait(1)
     public.hear(
         ACK % ("ticker", "XBT/USD", '"name":"ticker"'), ACK % ("spread", "XBT/USD", '"name":"spread"')
     )

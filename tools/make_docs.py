@@ -51,7 +51,7 @@ FIELDS = {
     "version": "the exchange's version of the API",
     "connection_id": "the exchange's number of this connection, as text: it exceeds a double",
     "req_id": "the number the request was sent with",
-    "round_trip_s": "seconds from ping to pong",
+    "round_trip_s": "seconds from ping to pong; absent in `decode`, which sent no ping",
     "params": "what was confirmed, defaults filled in",
     "error": "the exchange's words",
     "method": "the command",

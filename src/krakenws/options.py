@@ -28,9 +28,9 @@ class Options:
     dead_s: float = 5.0
     """A probe unanswered by any frame for this long means that the connection is lost."""
     stable_s: float = 30.0
-    """Only a connection with good data for this long resets the back-off (quirk N10)."""
+    """A connection must stay up this long after its greeting before the back-off starts anew (quirk N10)."""
     reconnect: int | None = None
-    """How often to reconnect after a loss: None for ever, 0 never."""
+    """How often to connect again: 0 never. None: streams for ever, once the first connection stood."""
     attempts: int = 100
     """Connection attempts allowed in `attempts_window_s`; Kraken bans at about 150 (quirk N1)."""
     attempts_window_s: float = 600.0

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.captures import captures_directory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
 def captures() -> Path:
     """The directory of captures: `KRAKENWS_CAPTURES`, else `../shared/captures` beside the repository."""
-    root = Path(__file__).parents[2]
-    directory = Path(os.environ.get("KRAKENWS_CAPTURES") or root.parent / "shared" / "captures")
-    if not directory.is_dir():
-        pytest.skip("no captured frames: set KRAKENWS_CAPTURES to their directory")
-    return directory
+    return captures_directory()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import threading
 import time
 from base64 import b64encode
 from contextlib import ExitStack, contextmanager
+from json import dumps
 from pathlib import Path
 from shlex import split
 from typing import TYPE_CHECKING
@@ -467,6 +468,55 @@ def test_an_order_without_an_answer_outweighs_one_that_was_refused(trader: Comma
     assert len(server.sent("addOrder")) == 2
 
 
+def test_a_strict_run_that_ends_over_bad_data_does_not_hide_an_order_without_an_answer(
+    trader: Command,
+) -> None:
+    with exchange(private=answers_another) as server:
+        result = trader.run(*ORDER, "--strict", "-ojson", *server.options)
+    assert result.code == 6
+    assert '"retryable":false' in result.out.splitlines()[-1]
+
+
+def test_a_verdict_in_the_same_read_as_bad_data_is_told_and_never_called_worth_a_retry(
+    trader: Command,
+) -> None:
+    def both(client: Connection) -> None:
+        client.greet()
+        asked = client.expect()
+        accepted = {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "ok", "txid": "OREAL"}
+        client.send_together('{"event":"newThing"}', dumps(accepted))
+        client.hold()
+
+    with exchange(private=both) as server:
+        result = trader.run(*ORDER, "--strict", "-ojson", *server.options)
+    assert result.code == 9
+    assert '"outcome":"accepted"' in result.out
+    assert '"retryable":false' in result.out.splitlines()[-1]
+
+
+def test_a_refused_session_does_not_hide_an_order_on_its_way(trader: Command) -> None:
+    def refuses_the_stream(client: Connection) -> None:
+        client.greet()
+        asked = [client.expect(), client.expect()]
+        assert {message["event"] for message in asked} == {"subscribe", "addOrder"}
+        subscription = {"name": "openOrders"}
+        error = {"errorMessage": "ESession:Invalid session", "event": "subscriptionStatus", "status": "error"}
+        client.send({**error, "subscription": subscription})
+        client.hold()
+
+    with exchange(private=refuses_the_stream) as server:
+        result = trader.run("openOrders", "+", *ORDER, *server.options)
+    assert result.code == 6
+
+
+@pytest.mark.parametrize("output", ["json", "raw", "text"])
+def test_an_order_that_never_left_because_the_disk_is_full_is_7(trader: Command, output: str) -> None:
+    with exchange(private=accepts) as server, open("/dev/full", "wb") as full:
+        result = trader.run_onto(full, *ORDER, "-o", output, *server.options)
+    assert server.sent("addOrder") == []
+    assert result.code == 7
+
+
 @pytest.mark.parametrize("end", ["interrupt", "terminate"])
 def test_a_signal_with_an_order_on_its_way_is_6(trader: Command, end: str) -> None:
     with (
@@ -516,13 +566,6 @@ def test_a_full_disk_is_7(krakenws: Command, output: str) -> None:
 def test_help_onto_a_full_disk_is_7(krakenws: Command) -> None:
     with open("/dev/full", "wb") as full:
         assert krakenws.run_onto(full, "--help").code == 7
-
-
-def test_an_order_answered_onto_a_full_disk_tells_the_verdict_on_stderr(trader: Command) -> None:
-    with exchange(private=accepts) as server, open("/dev/full", "wb") as full:
-        result = trader.run_onto(full, *ORDER, "-oraw", *server.options)
-    assert result.code in {4, 6, 7}
-    assert len(server.sent("addOrder")) <= 1
 
 
 # ---- 9

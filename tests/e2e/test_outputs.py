@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from shlex import split
+from shlex import join, quote, split
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.command import ROOT
+from tests.support.captures import captures_directory
 from tests.support.rest import serve
 from tests.support.scripts import (
     HEARTBEAT,
@@ -24,6 +24,7 @@ from tests.support.scripts import (
     accepts,
     answers,
     pongs,
+    refuses,
     streams,
 )
 from tests.support.server import GREETING, Connection, exchange
@@ -260,19 +261,29 @@ def test_on_a_terminal_text_is_the_default_in_colour_unless_no_color_is_set(krak
     assert not plain.out.startswith("{")
 
 
+def test_a_refusal_is_told_once_to_a_terminal_and_always_to_a_stderr_of_its_own(trader: Command) -> None:
+    def told(redirection: str) -> tuple[int, str]:
+        with exchange(private=refuses("EOrder:Insufficient funds")) as server:
+            line = f"$KRAKENWS {join([*ORDER, *server.options])} {redirection}"
+            result = trader.shell(f"script -qec {quote(line)} /dev/null", TERM="xterm", NO_COLOR="1")
+        if result.code == 127:
+            pytest.skip("this machine has no script(1)")
+        return result.code, result.out
+
+    code, text = told("")
+    assert (code, text.count("refused: EOrder:Insufficient funds")) == (5, 1)
+    assert "refused: EOrder:Insufficient funds" in told(">/dev/null")[1]
+    told("2>err")
+    assert "addOrder refused: EOrder:Insufficient funds" in (trader.home / "err").read_text()
+
+
 # ---- decode
 
 
 @pytest.fixture
 def captures() -> Path:
     """The directory of captured frames."""
-    import os
-    from pathlib import Path
-
-    directory = Path(os.environ.get("KRAKENWS_CAPTURES") or ROOT.parent / "shared" / "captures")
-    if not directory.is_dir():
-        pytest.skip("no captured frames: set KRAKENWS_CAPTURES to their directory")
-    return directory
+    return captures_directory()
 
 
 def test_decode_verifies_every_book_line_of_the_capture(krakenws: Command, captures: Path) -> None:
@@ -318,6 +329,56 @@ def test_decode_shows_no_token_of_a_recording(krakenws: Command) -> None:
     result = krakenws.run("decode", "-otranscript", stdin=f"{line}\n")
     assert result.out.startswith("Client -> WebSocket: ")
     assert "a-recorded-token" not in result.out
+
+
+@pytest.mark.parametrize("token", ["0", "3", "aToken", ""])
+def test_a_placeholder_for_a_token_in_a_recording_is_masked_in_its_place_alone(
+    krakenws: Command, token: str
+) -> None:
+    sent = json.dumps({"event": "subscribe", "subscription": {"name": "openOrders", "token": token}})
+    answer = '{"connectionID":103030300030,"event":"systemStatus","status":"online","version":"aToken"}'
+    lines = [
+        json.dumps({"t": "1795324223.5", "dir": direction, "frame": frame})
+        for direction, frame in (("out", sent), ("in", answer))
+    ]
+    result = krakenws.run("decode", "-otranscript", stdin="\n".join(lines))
+    asked, answered = (line.partition(": ")[2] for line in result.lines)
+    assert json.loads(asked)["subscription"]["token"] == ("***" if token else "")
+    assert answered == answer
+
+
+def test_a_frame_that_csv_leaves_out_is_told_once(krakenws: Command) -> None:
+    broken = '[321,[["x"]],"trade","XBT/USD"]'
+    recorded = krakenws.run("decode", "-ocsv", stdin=f"{TRADE}\n{broken}\n")
+    assert recorded.code == 0
+    assert len(recorded.lines) == 3
+    assert "no row written" in recorded.sentence
+    with exchange(streams(TRADE, broken)) as server:
+        live = krakenws.run(*split("trade XBT/USD -ocsv --count 2"), *server.options)
+        strict = krakenws.run(*split("trade XBT/USD -ocsv --count 2 --strict"), *server.options)
+    assert live.code == 0
+    assert len(live.lines) == 3
+    assert "unusable frame of trade XBT/USD, no row written" in live.sentence
+    assert strict.code == 9
+    assert strict.sentence.startswith("--strict: unusable frame of trade XBT/USD")
+
+
+def test_decode_invents_no_round_trip(krakenws: Command) -> None:
+    result = krakenws.run("decode", "-ojson", stdin='{"event":"pong","reqid":7}\n')
+    (pong,) = result.events
+    assert (pong.pop("received")[:2], pong) == ("20", {"event": "pong", "req_id": 7})
+    assert krakenws.run("decode", "-otext", stdin='{"event":"pong"}\n').out == "pong\n"
+
+
+def test_the_catalog_is_a_table_for_eyes_and_for_spreadsheets(krakenws: Command) -> None:
+    text = krakenws.run("catalog", "-otext")
+    assert max(map(len, text.lines)) <= 100
+    assert "close[price2]" in text.out
+    header, *rows = csv.reader(io.StringIO(krakenws.run("catalog", "-ocsv").out))
+    assert header == ["name", "api", "kind", "access", "parameters"]
+    assert ["ticker", "1", "channel", "public", "pair reqid"] in rows
+    (row,) = csv.DictReader(io.StringIO(krakenws.run("catalog", "addOrder", "-ocsv").out))
+    assert "trading_agreement reqid" in row["parameters"]
 
 
 def test_decode_ends_quietly_when_its_reader_does(krakenws: Command, captures: Path) -> None:

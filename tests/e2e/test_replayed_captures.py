@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import contextmanager
-from pathlib import Path
 from shlex import split
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.command import ROOT
+from tests.support.captures import captures_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.e2e.conftest import Certificates
     from tests.support.command import Command, Process
@@ -26,10 +25,7 @@ CHECKSUMS = {"ADA/XBT": 347, "GRT/ETH": 20, "SC/EUR": 818, "XBT/CHF": 289}
 @pytest.fixture(scope="session")
 def capture() -> Path:
     """The capture of four whole books."""
-    directory = Path(os.environ.get("KRAKENWS_CAPTURES") or ROOT.parent / "shared" / "captures")
-    if not directory.is_dir():
-        pytest.skip("no captured frames: set KRAKENWS_CAPTURES to their directory")
-    return directory / "v1_book1000_four_pairs.jsonl"
+    return captures_directory() / "v1_book1000_four_pairs.jsonl"
 
 
 @contextmanager

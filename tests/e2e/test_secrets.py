@@ -131,6 +131,17 @@ def test_a_readable_token_file_is_warned_of_and_used(krakenws: Command) -> None:
     assert "chmod 600" in result.sentence
 
 
+def test_the_warning_is_on_stderr_when_the_output_is_text(krakenws: Command) -> None:
+    krakenws.store_token(TOKEN)
+    (krakenws.home / "WS_Token").chmod(0o644)
+    with exchange(private=accepts) as server:
+        result = krakenws.run("cancelAll", "-otext", *server.options)
+        quiet = krakenws.run("cancelAll", "-otext", "-q", *server.options)
+    assert result.code == 0
+    assert "chmod 600" in result.sentence
+    assert quiet.err == ""
+
+
 def test_token_stores_it_for_the_owner_alone_and_says_where(krakenws: Command) -> None:
     with serve(TOKEN_ANSWER) as rest:
         plain = krakenws.run("token", "-otext", "--rest-url", rest.url, **KEYS)

@@ -52,7 +52,7 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["ping", "reqid=1.5"], ["whole number"]),
     (["ping", "reqid=18446744073709551616"], ["larger"]),
     (["cancelAll", "now"], ["now"]),
-    (["cancelOrder"], ["txid="]),
+    (["cancelOrder"], ["txid=", "userref=", "cl_ord_id="]),
     (["cancelOrder", "txid="], ["txid"]),
     (["cancelOrder", "txid=A,,B"], ["empty"]),
     (["cancelAllOrdersAfter"], ["timeout="]),
@@ -68,6 +68,12 @@ WRONG: list[tuple[list[str], list[str]]] = [
     ([*ORDER.split(), "price=٣"], ["decimal"]),
     ([*ORDER.split(), "price=NaN"], ["decimal"]),
     ([*ORDER.split(), "price=-"], ["price=-"]),
+    ([*ORDER.split(), "price=%"], ["price=% has no number"]),
+    ([*ORDER.split(), "price=0"], ["price=0 is zero"]),
+    ([*ORDER.split(), "price=9000", "leverage=2.5"], ["whole number of 2 or more"]),
+    ([*ORDER.split(), "price=9000", "deadline=20261122T100000Z"], ["2026-11-22T10:00:00.000Z"]),
+    (["addOrder", "pair=XBT/USD", "type=buy", "ordertype=market", "volume=0"], ["settle-position"]),
+    (["amendOrder", "txid=A", "limit_price=0"], ["limit_price=0 is zero"]),
     ([*ORDER.split(), 'price=9000","x":"'], ["contains"]),
     ([*ORDER.split(), "price=9000", "price=9001"], ["twice"]),
     ([*ORDER.split(), "price=9000", "leverage=5\x00".replace("\x00", "\x07")], ["U+0007"]),
@@ -104,8 +110,11 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["ping", "--speed", "2"], ["replay"]),
     (["ticker", "XBT/USD", "--depth", "10"], ["--depth"]),
     (["book", "XBT/USD", "--depth"], ["needs a value"]),
-    (["ticker", "XBT/USD", "--api", "2"], ["ticker"]),
+    (["ticker", "XBT/USD", "--api", "2"], ["no ticker in API v2", "only balances"]),
+    (["tikcer", "XBT/USD", "--api", "2"], ["no command tikcer in API v2: krakenws --help"]),
     # joined feeds
+    (["ticker", "XBT/USD", "trade", "XBT/USD"], ["does not take trade", "join them with +"]),
+    (["openOrders", "own-trades"], ["openOrders does not take own-trades"]),
     (["+"], ["+"]),
     (["ticker", "XBT/USD", "+"], ["+"]),
     (["+", "ticker", "XBT/USD"], ["+"]),
@@ -130,6 +139,12 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["ping", "--public-url", "ws://127.0.0.1:99999"], ["port"]),
     (["ping", "--public-url", "ws://user:pass@127.0.0.1"], ["WebSocket URL"]),
 ]
+PASSWORD_URLS = [
+    "wss://user:hunter2@host",
+    "user:hunter2@host",
+    "wss://user:hunter2/3@host",
+    "wss://:hunter2@",
+]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +168,40 @@ def test_words_that_do_not_fit_are_2_and_nothing_is_opened(
         assert part in result.sentence
     assert "\x1b" not in result.err
     assert server.accepted == 0
+
+
+@pytest.mark.parametrize("url", PASSWORD_URLS)
+def test_a_password_in_a_url_is_not_repeated(krakenws: Command, url: str) -> None:
+    result = krakenws.run("ping", "--public-url", url)
+    assert result.code == 2
+    assert "no password" in result.sentence
+    assert "hunter2" not in result.err + result.out
+
+
+PARSED_WRONG = ["tikcer XBT/USD", "ping --api 3", "ping -x", "ping -o jsno", "book XBT/USD 42"]
+
+
+@pytest.mark.parametrize("line", PARSED_WRONG)
+def test_any_usage_error_in_a_pipe_is_a_json_event_since_json_is_the_default(
+    krakenws: Command, line: str
+) -> None:
+    result = krakenws.run(*line.split())
+    (event,) = result.events
+    assert [event["event"], event["code"], event["message"]] == ["error", 2, result.sentence]
+
+
+@pytest.mark.parametrize("line", PARSED_WRONG)
+def test_a_usage_error_is_no_event_where_another_format_is_in_force(krakenws: Command, line: str) -> None:
+    assert krakenws.called("krakenws.py").run(*line.split()).out == ""
+    assert krakenws.run(*line.split(), KRAKENWS_OUTPUT="text").out == ""
+    if "-o" not in line:
+        assert krakenws.run(*line.split(), "-otext").out == ""
+        assert krakenws.run("--output=raw", *line.split()).out == ""
+    path = krakenws.home / "config" / "krakenws" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("output = 'csv'")
+    assert krakenws.run(*line.split()).out == ""
+    assert krakenws.run(*line.split(), KRAKENWS_OUTPUT="json").events[0]["event"] == "error"
 
 
 def test_a_usage_error_is_also_a_json_event_when_json_was_asked_for(krakenws: Command) -> None:
@@ -197,6 +246,23 @@ def test_help_is_0_fits_100_columns_and_opens_nothing(krakenws: Command, words: 
     assert (result.code, result.err) == (0, "")
     assert max(map(len, result.lines)) <= 100
     assert "krakenws" in result.out
+
+
+def test_help_names_the_default_output_the_config_file_and_every_place_of_credentials(
+    krakenws: Command,
+) -> None:
+    text = " ".join(krakenws.run("--help").out.split())
+    assert "default: text on a terminal, json in a pipe, transcript as krakenws.py" in text
+    assert "~/config/krakenws/config.toml" in text
+    assert "--key-file, or KRAKEN_API_KEY" in text
+
+
+def test_help_does_not_list_choices_twice(krakenws: Command) -> None:
+    order = " ".join(krakenws.run("addOrder", "--help").out.split())
+    assert "viqc: volume in quote, nompp timeinforce" in order
+    assert "side of the order: buy, sell" in order
+    balances = " ".join(krakenws.run("balances", "--help").out.split())
+    assert "for a master account req_id" in balances
 
 
 def test_the_help_of_the_drop_in_shows_its_own_name(krakenws: Command) -> None:

@@ -12,7 +12,7 @@ from krakenws.cli.parser import parse
 from krakenws.core.catalog import shown
 from krakenws.core.redaction import Redactor
 from krakenws.errors import KrakenWSError
-from krakenws.sinks import ClosedPipe, Out
+from krakenws.sinks import FORMATS, ClosedPipe, Out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,13 +70,14 @@ def main(argv: Sequence[str], *, drop_in: bool = False) -> int:
 
 
 def _output_of(argv: Sequence[str]) -> str:
-    """Return the output format a command line asks for, also when it cannot be understood otherwise."""
-    for at, word in enumerate(argv):
-        if word in {"-ojson", "-o=json", "--output=json"} or (
-            word in {"-o", "--output"} and argv[at + 1 : at + 2] == ["json"]
-        ):
-            return "json"
-    return os.environ.get("KRAKENWS_OUTPUT", "")
+    """Return the output format a command line asks for although it cannot be understood as a whole, or ""."""
+    asked = ""
+    for word, behind in zip(argv, [*argv[1:], ""], strict=True):
+        if word in {"-o", "--output"}:
+            asked = behind
+        elif word.startswith(("-o", "--output=")):
+            asked = word.removeprefix("--output=").removeprefix("-o").removeprefix("=")
+    return asked if asked in FORMATS else ""
 
 
 class _Shell:
@@ -91,7 +92,8 @@ class _Shell:
         self._context: Context | None = None
         self._verbose = any(word in {"-v", "--verbose"} for word in argv)
         self._quiet = False
-        self._output = _output_of(argv)
+        self._default_output = "transcript" if drop_in else "text" if os.isatty(1) else "json"
+        self._output = ""
 
     def run(self) -> int:
         line = parse(self._argv)
@@ -106,9 +108,7 @@ class _Shell:
         from krakenws.cli import commands
 
         self._context = self._make_context(line)
-        if line.feeds and line.feeds[0].tool:
-            return commands.run_tool(self._context, line.feeds[0])
-        return commands.run_feeds(self._context, line.feeds or parse(["ping"]).feeds)
+        return commands.run(self._context, line.feeds or parse(["ping"]).feeds)
 
     def _help(self, line: CommandLine) -> str:
         from krakenws.cli import help as texts
@@ -125,8 +125,7 @@ class _Shell:
         settings = resolve(line.settings, os.environ, config_dir())
         self._verbose = bool(settings.get("verbose"))
         self._quiet = bool(settings.get("quiet"))
-        default = "transcript" if self._drop_in else "text" if os.isatty(1) else "json"
-        self._output = str(settings.get("output", default))
+        self._output = str(settings.get("output", self._default_output))
         return Context(
             options_of(settings),
             settings,
@@ -136,6 +135,17 @@ class _Shell:
             redactor=self._redactor,
             program_dir=os.path.dirname(os.path.abspath(sys.argv[0])),
         )
+
+    def _likely_output(self) -> str:
+        """Return the output format of a command line that stopped making sense before its settings were."""
+        from krakenws.cli.settings import resolve
+        from krakenws.directories import config_dir
+
+        try:
+            settings = resolve({}, os.environ, config_dir())
+        except KrakenWSError:
+            settings = {}
+        return _output_of(self._argv) or str(settings.get("output", self._default_output))
 
     def note(self, sentence: str) -> None:
         """Say a sentence on stderr, unless quiet."""
@@ -154,10 +164,12 @@ class _Shell:
     def failed(self, error: KrakenWSError) -> int:
         """Tell people and programs what ended the run."""
         error.args = (self._redactor.clean(str(error)),)
-        self._say(str(error))
+        sink = self._context.sink if self._context else None
+        if not (sink and sink.has_told(error) and os.isatty(1) and os.isatty(2)):  # the same eyes read both
+            self._say(str(error))
         if self._verbose:
             self._trace()
-        if self._output == "json":
+        if (self._output or self._likely_output()) == "json":
             from krakenws.sinks.lines import Json
 
             try:

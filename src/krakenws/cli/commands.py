@@ -7,14 +7,15 @@ from time import time, time_ns
 
 from krakenws.core.catalog import Bound, bind
 from krakenws.directories import config_dir
-from krakenws.errors import SinkError, UsageError
+from krakenws.errors import KrakenWSError, SinkError, UsageError
 from krakenws.sinks import ClosedPipe, Out, open_sink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from krakenws.cli.parser import Feed, Settings
+    from krakenws.cli.playground import Playground
     from krakenws.core.catalog import Entry
     from krakenws.core.dialect import Dialect
     from krakenws.core.redaction import Redactor
@@ -34,6 +35,8 @@ class Context:
         note: says a sentence on stderr, unless quiet.
         redactor: the run's one redactor.
         program_dir: where the program lies, for `WS_Token` beside it.
+        working_dir: where `WS_Token` is looked for first.
+        environ: where keys and tokens are looked for.
         sink: what takes the output, once it is open.
     """
 
@@ -55,11 +58,14 @@ class Context:
         self.note = note
         self.redactor = redactor
         self.program_dir = program_dir
+        self.working_dir = os.getcwd()
+        self.environ: Mapping[str, str] = os.environ
         self.sink: Sink | None = None
 
     def open_sink(self, bound: Sequence[Bound] | None) -> Sink:
         """Open the output; `bound` is None when only the data tells what the run is about."""
-        self.sink = open_sink(self.output, self.out, bound=bound, color=self._has_color(), warn=None)
+        warn = None if self.options.strict else self.note  # what ends the run need not be told twice
+        self.sink = open_sink(self.output, self.out, bound=bound, color=self._has_color(), warn=warn)
         return self.sink
 
     def _has_color(self) -> bool:
@@ -77,13 +83,21 @@ class Context:
             self.options,
             self.redactor,
             _next_nonce,
-            environ=os.environ,
-            working_dir=os.getcwd(),
+            environ=self.environ,
+            working_dir=self.working_dir,
             program_dir=self.program_dir,
             config_dir=config_dir(),
             token_file=str(token_file) if token_file else None,
             key_file=str(key_file) if key_file else None,
         )
+
+    def play(self, playground: Playground) -> None:
+        """Talk to a sandbox exchange, with the demo account's key: the user's own is of no use there."""
+        from krakenws.cli.playground import demo_environment
+
+        self.options = playground.options(self.options)
+        self.environ = demo_environment(self.environ)
+        self.working_dir = self.program_dir = os.devnull  # no WS_Token lies there
 
     def pair_patterns(self, api: int) -> Callable[[str], list[str]]:
         """Return what expands `*/USD`."""
@@ -120,6 +134,19 @@ def dialect_of(api: int) -> Dialect:
     return V2
 
 
+def run(context: Context, feeds: Sequence[Feed]) -> int:
+    """Run what was typed, against Kraken or a sandbox exchange; return the exit code."""
+    tool = feeds[0].tool
+    sandbox = context.settings.get("sandbox")
+    if sandbox is None or (tool is not None and tool.name not in {"token", "pairs"}):
+        return run_tool(context, feeds[0]) if tool else run_feeds(context, feeds)
+    from krakenws.cli.playground import Playground
+
+    with Playground(str(sandbox), context.note) as playground:
+        context.play(playground)
+        return run_tool(context, feeds[0]) if tool else run_feeds(context, feeds)
+
+
 def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     """Run channels and commands of the catalog together; return the exit code."""
     bound = [_bind(context, feed.entry, feed.words) for feed in feeds if feed.entry]
@@ -135,6 +162,7 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
             redactor=context.redactor,
             credentials=context.credentials(),
             note=_silent if context.output == "text" else context.note,  # text tells it on stdout
+            warn=context.note,
             stop=stop,
             count=count if isinstance(count, int) else None,
             for_s=for_s if isinstance(for_s, float) else None,
@@ -151,8 +179,14 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
         except ClosedPipe:
             run.judge()  # what became of an order outweighs a broken pipe
             raise
-        except SinkError:
+        except SinkError as error:
             run.judge(unsent_is_failure=False)
+            error.retryable = not run.traded
+            raise
+        except Exception as error:
+            run.judge_unknown()
+            if run.traded and isinstance(error, KrakenWSError):
+                error.retryable = False
             raise
         run.judge()
     return 0
@@ -181,6 +215,7 @@ def run_tool(context: Context, feed: Feed) -> int:
         "catalog": _catalog,
         "decode": _decode,
         "replay": _replay,
+        "sandbox": _sandbox,
     }
     return tools[feed.tool.name](context, list(feed.words))
 
@@ -242,18 +277,27 @@ def _catalog(context: Context, words: list[str]) -> int:
         api = context.settings.get("api")
         found = [look_up(word, api if isinstance(api, int) else None)[0] for word in words]
         chosen = tuple(entry for entry in found if entry is not None)
+    columns: list[object] = ["name", "api", "kind", "access", "parameters"]
     if context.output == "json":
         _write_json(context, map(_entry_fields, chosen))
+    elif context.output == "csv":
+        rows = ([e.name, e.api, e.kind, e.access, " ".join(p.name for p in e.params)] for e in chosen)
+        _write_csv(context, [columns, *rows])
     elif words:
         context.out.write("\n".join(of_entry("krakenws", entry) for entry in chosen).encode())
     else:
-        rows: list[list[object]] = [["name", "api", "kind", "access", "parameters"]]
-        rows += [
-            [e.name, f"v{e.api}", e.kind, e.access, " ".join(param.name for param in e.params)]
-            for e in chosen
-        ]
-        _write_table(context, rows)
+        _write_table(context, [columns, *(row for e in chosen for row in _entry_rows(e))])
     return 0
+
+
+def _entry_rows(entry: Entry) -> list[list[object]]:
+    """Its parameters stand in one column, on as many lines as they need."""
+    from textwrap import wrap
+
+    first, *more = wrap(" ".join(param.name for param in entry.params), 54, break_on_hyphens=False) or [""]
+    rows: list[list[object]] = [[entry.name, f"v{entry.api}", entry.kind, entry.access, first]]
+    rows += [["", "", "", "", line] for line in more]
+    return rows
 
 
 def _entry_fields(entry: Entry) -> dict[str, object]:
@@ -324,6 +368,29 @@ def _replay(context: Context, words: list[str]) -> int:
         speed=str(settings.get("speed", "1")),
         loop=bool(settings.get("loop")),
         tls=tls if isinstance(tls, tuple) else None,
+        ready=ready,
+    )
+
+
+def _sandbox(context: Context, words: list[str]) -> int:
+    from krakenws.cli.sandbox import run_sandbox
+
+    if words:
+        raise UsageError(f"sandbox takes no words: {words[0]}; pairs are given with --pairs")
+    settings = context.settings
+    tls, seed, rate = settings.get("tls"), settings.get("seed"), settings.get("rate")
+
+    def ready(text: str) -> None:
+        context.out.write(text.encode())
+
+    return run_sandbox(
+        listen=str(settings.get("listen", "")),
+        seed=seed if isinstance(seed, int) else 1,
+        pairs=str(settings.get("pairs", "")),
+        rate=rate if isinstance(rate, float) else None,
+        tls=tls if isinstance(tls, tuple) else None,
+        faults=str(settings.get("faults", "")),
+        truth=str(settings.get("truth", "")),
         ready=ready,
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from json import loads
 from time import time_ns
 
 from krakenws.core.events import Gap, Update, Violation
 from krakenws.core.protocol import ClientProtocol
+from krakenws.core.redaction import MASK, MIN_TOKEN_LENGTH
 from krakenws.errors import RemoteProtocolError, UsageError
 
 TYPE_CHECKING = False
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _LATEST_S = 253_402_300_800
 """The year 10000: no RFC 3339 text says a later time."""
+_TOKEN = re.compile(rb'("token"[ \t]*:[ \t]*")((?:[^"\\]|\\.)+)')
 
 
 def decode_file(
@@ -52,8 +55,7 @@ def decode_file(
         if not frame:
             continue
         if not options.show_token:
-            _learn_token(frame, redactor)
-            frame = redactor.clean_bytes(frame)
+            frame = redactor.clean_bytes(_without_token(frame, redactor))
         if sent:
             sink.sent([frame])
             continue
@@ -106,14 +108,19 @@ def _nanoseconds(text: str) -> int:
     return seconds * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
 
 
-def _learn_token(frame: bytes, redactor: Redactor) -> None:
-    """A recording may hold tokens: what a request or an echo calls `token` is a secret from here on."""
-    at = frame.find(b'"token"')
-    if at < 0:
-        return
-    value = frame[at + 7 : at + 600].lstrip(b" \t:")
-    if value[:1] == b'"':
-        redactor.add(value[1:].partition(b'"')[0].decode("utf-8", "replace").replace("\\/", "/"))
+def _without_token(frame: bytes, redactor: Redactor) -> bytes:
+    """Mask what a recorded request or echo calls `token`; from here on it is a secret in every frame.
+
+    One too short to be a token stands for a real one that was taken out: only its own place is masked.
+    """
+
+    def mask(found: re.Match[bytes]) -> bytes:
+        value = found[2].decode("utf-8", "replace").replace("\\/", "/")
+        if len(value) >= MIN_TOKEN_LENGTH:
+            redactor.add(value)
+        return found[1] + MASK.encode()
+
+    return _TOKEN.sub(mask, frame) if b'"token"' in frame else frame
 
 
 def _doubt(event: Update | Event, options: Options, note: Callable[[str], None]) -> None:

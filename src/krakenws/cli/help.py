@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from os.path import expanduser, join
+
 from krakenws.cli.parser import OPTIONS, TOOLS, entries
 from krakenws.core.catalog import CHANNEL, INTEGER, PRIVATE, PUBLIC
+from krakenws.directories import config_dir
 from krakenws.errors import EXIT_CODES
 
 TYPE_CHECKING = False
@@ -48,10 +51,18 @@ def overview(program: str) -> str:
     parts.append("\nExit codes:")
     parts += [f"  {code}  {meaning}" for code, meaning in EXIT_CODES]
     parts += [
-        "\nOptions may also stand in the environment (KRAKENWS_OUTPUT=json) or in config.toml.",
-        "Credentials: --token-file, KRAKENWS_TOKEN, WS_Token, or KRAKEN_API_KEY and KRAKEN_API_SECRET.",
+        "\nOptions may also stand in the environment (KRAKENWS_OUTPUT=json) or in the file",
+        f'{_config_file()} (output = "json").',
+        "Credentials: --token-file, KRAKENWS_TOKEN, WS_Token; or an API key with its secret, which fetch",
+        "a token: --key-file, or KRAKEN_API_KEY and KRAKEN_API_SECRET.",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _config_file() -> str:
+    home = expanduser("~/")
+    path = join(config_dir(), "config.toml")
+    return f"~/{path.removeprefix(home)}" if path.startswith(home) else path
 
 
 def of_entry(program: str, entry: Entry) -> str:
@@ -106,7 +117,7 @@ def _usage(param: Param) -> str:
 
 def _describe(param: Param) -> str:
     text = param.help
-    if param.choices:
+    if not {str(choice) for choice in param.choices} <= set(text.replace(":", " ").replace(",", " ").split()):
         text += f": {', '.join(map(str, param.choices))}"
     if param.default is not None:
         text += (
@@ -122,11 +133,17 @@ def _describe(param: Param) -> str:
 def _options(options: Iterable[Option]) -> list[str]:
     return _table(
         (
-            f"{f'-{option.short}, ' if option.short else ''}--{option.name} {option.metavar}".rstrip(),
+            _spelled(option),
             option.help,
         )
         for option in options
     )
+
+
+def _spelled(option: Option) -> str:
+    short = f"-{option.short}, " if option.short else ""
+    gap = "" if option.bare is not None else " "
+    return f"{short}--{option.name}{gap}{option.metavar}".rstrip()
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> list[str]:

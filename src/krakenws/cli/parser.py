@@ -46,6 +46,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise ValueError("is not a whole number")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    whole, _, fraction = text.partition(".")
+    digits = whole + fraction
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 15 or not float(text):
+        raise ValueError("is not a number above 0")
+    return float(text)
+
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 
@@ -97,6 +111,8 @@ class Option:
     tools: tuple[str, ...] = ()
     words: int = 1
     only_argv: bool = False
+    bare: Setting = None
+    """What it is set to when it stands without `=VALUE`, for an option whose value may be left out."""
     field: str = ""
     """The field of `Options` it sets, when it sets one."""
     value: Setting = True
@@ -111,7 +127,8 @@ class Option:
 OPTIONS: tuple[Option, ...] = (
     Option(
         "output",
-        "what stdout carries: text for eyes, json events, transcript as the original script, raw, csv",
+        "what stdout carries: text for eyes, json events, transcript as the original script, raw, csv"
+        " (default: text on a terminal, json in a pipe, transcript as krakenws.py)",
         metavar="FORMAT",
         short="o",
         parse=_format,
@@ -127,6 +144,14 @@ OPTIONS: tuple[Option, ...] = (
         field="book",
     ),
     Option("no-verify", "do not keep books and compare checksums", field="verify", value=False),
+    Option(
+        "sandbox",
+        "the sandbox exchange instead of Kraken: at URL, else on its default port, else one for this run",
+        metavar="[=URL]",
+        parse=_text,
+        bare="",
+        only_argv=True,
+    ),
     Option("strict", "untrustworthy or malformed data ends the run (exit 9)", field="strict"),
     Option("public-url", "another public endpoint", metavar="URL", parse=_text, field="public_url"),
     Option("private-url", "another private endpoint", metavar="URL", parse=_text, field="private_url"),
@@ -176,10 +201,10 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "listen",
-        "address to serve on (127.0.0.1:8766)",
+        "address to serve on (replay: 127.0.0.1:8766, sandbox: 127.0.0.1:8765)",
         metavar="HOST:PORT",
         parse=_text,
-        tools=("replay",),
+        tools=("replay", "sandbox"),
         only_argv=True,
     ),
     Option("loop", "begin again at the end of the recording", tools=("replay",), only_argv=True),
@@ -188,8 +213,36 @@ OPTIONS: tuple[Option, ...] = (
         "serve wss:// with this certificate and key (PEM files)",
         metavar="CERT KEY",
         parse=_text,
-        tools=("replay",),
+        tools=("replay", "sandbox"),
         words=2,
+        only_argv=True,
+    ),
+    Option(
+        "seed", "same seed, same market (1)", metavar="N", parse=_number, tools=("sandbox",), only_argv=True
+    ),
+    Option("pairs", "only these pairs", metavar="PAIR,…", parse=_text, tools=("sandbox",), only_argv=True),
+    Option(
+        "rate",
+        "book updates a second of a lively pair",
+        metavar="N",
+        parse=_rate,
+        tools=("sandbox",),
+        only_argv=True,
+    ),
+    Option(
+        "faults",
+        "faults from the start: a JSON file (see docs/sandbox.md)",
+        metavar="FILE",
+        parse=_text,
+        tools=("sandbox",),
+        only_argv=True,
+    ),
+    Option(
+        "truth",
+        "write the exchange's own account of what happened, as JSON lines",
+        metavar="FILE",
+        parse=_text,
+        tools=("sandbox",),
         only_argv=True,
     ),
 )
@@ -240,6 +293,17 @@ TOOLS: tuple[Tool, ...] = (
         ('one frame a line, or lines of {"t": SECONDS, "dir": "in"|"out", "frame": TEXT}',),
     ),
     Tool(
+        "sandbox",
+        "Run a Kraken on this machine, with a market that lives and money that is not real.",
+        "sandbox [--listen HOST:PORT] [--seed N] [--pairs PAIR,…] [--rate N] [--tls CERT KEY]",
+        ("sandbox", "sandbox --seed 7 --rate 50 --listen 127.0.0.1:9000"),
+        (
+            "API v1 at / (public) and /auth (private), REST under /0/public and /0/private",
+            "then: krakenws --sandbox ticker XBT/USD, or any other client with the endpoints it prints",
+            "without one running, --sandbox on any command starts one for that run",
+        ),
+    ),
+    Tool(
         "replay",
         "Serve a recording as an exchange on loopback.",
         "replay FILE|demo [--speed N|max] [--listen HOST:PORT] [--loop] [--tls CERT KEY]",
@@ -286,9 +350,13 @@ def look_up(name: str, api: int | None) -> tuple[Entry | None, Tool | None]:
     entry = find(v1.ENTRIES, name, api) or find(entries(), name, api)
     if entry is not None:
         return entry, None
-    known = [*(entry.name for entry in entries() if not entry.explicit), *(tool.name for tool in TOOLS)]
-    meant = nearest(name, known)
+    here = [entry.name for entry in entries() if not entry.explicit and api in {None, entry.api}]
     where = f" in API v{api}" if api else ""
+    if elsewhere := find(entries(), name):
+        raise UsageError(
+            f"there is no {elsewhere.name}{where}: this version of krakenws has only {', '.join(here)} there"
+        )
+    meant = nearest(name, [*here, *(tool.name for tool in TOOLS)])
     raise UsageError(
         f"there is no command {shown(name)}{where}; did you mean {meant}?"
         if meant
@@ -309,6 +377,8 @@ def parse(argv: Sequence[str]) -> CommandLine:
     for name, words in reader.feeds:
         entry, tool = look_up(name, api if isinstance(api, int) else None)
         feeds.append(Feed(name, tuple(_parameters(entry, words)), entry, tool))
+        if entry is not None:
+            _refuse_names(entry, feeds[-1].words)
     tools = [feed.tool.name for feed in feeds if feed.tool]
     if tools and len(feeds) > 1:
         raise UsageError(f"{tools[0]} stands alone; + joins feeds and commands of the catalog")
@@ -316,6 +386,17 @@ def parse(argv: Sequence[str]) -> CommandLine:
         if not any(tool in option.tools for tool in tools):
             raise UsageError(f"--{option.name} belongs to krakenws {', '.join(option.tools)}")
     return CommandLine(tuple(feeds), reader.settings)
+
+
+def _refuse_names(entry: Entry, words: Sequence[str]) -> None:
+    """A NAME among the words of another is a forgotten `+`."""
+    for word in words:
+        other = find(entries(), word) if word.isalpha() else None
+        if other is not None:
+            raise UsageError(
+                f"{entry.name} does not take {word}; to run both, join them with +:"
+                f" {entry.examples[0]} + {other.examples[0]}"
+            )
 
 
 class _Reader:
@@ -378,6 +459,9 @@ class _Reader:
             if text is not None:
                 raise UsageError(f"--{option.name} takes no value")
             self.settings[option.key] = option.value
+            return
+        if text is None and option.bare is not None:
+            self.settings[option.key] = option.bare
             return
         values = [] if text is None else [text]
         while len(values) < option.words:

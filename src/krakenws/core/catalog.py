@@ -34,6 +34,7 @@ PAIR_ALIASES: dict[int, dict[str, str]] = {
 
 _QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF", "XBT", "BTC", "ETH", "DAI")
 _FORBIDDEN = "\"'`\\"
+_RFC_3339 = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?(Z|[+-][0-9]{2}:[0-9]{2})"
 
 
 @record
@@ -76,12 +77,44 @@ def _decimal(text: str) -> str:
     return text
 
 
-def _price(text: str) -> str:
-    number = text.removesuffix("%")
+def is_zero(number: str) -> bool:
+    """Whether decimal text is zero, however it is written."""
+    return not number.strip("0.")
+
+
+def _amount(text: str) -> str:
+    if is_zero(_decimal(text)):
+        raise ValueError("is zero")
+    return text
+
+
+def _number_of(price: str) -> str:
+    """Return the digits of a price, which may be relative (`+1.5%`, `#1%`). Source: v1 addOrder, `price`."""
+    number = _text(price).removesuffix("%")
+    number = number[1:] if number[:1] in {"+", "-", "#"} else number
     try:
-        _decimal(number[1:] if number[:1] in {"+", "-", "#"} else number)
+        return _decimal(number)
     except ValueError as error:
-        raise ValueError(f"{error} (a price may begin with +, - or # and end with %)") from None
+        what = error if number else "has no number"
+        raise ValueError(f"{what} (a price may begin with +, - or # and end with %)") from None
+
+
+def _price(text: str) -> str:
+    if is_zero(_number_of(text)):
+        raise ValueError("is zero")
+    return text
+
+
+def _limit(text: str) -> str:
+    """A limit price behind a trigger: `+0` is the trigger price itself."""
+    if is_zero(_number_of(text)) and text[0].isdigit():
+        raise ValueError("is zero")
+    return text
+
+
+def _leverage(text: str) -> str:
+    if not _is_digits(_text(text)) or text[0] == "0" or text == "1":
+        raise ValueError("is not a whole number of 2 or more, such as 5")
     return text
 
 
@@ -124,7 +157,14 @@ def _boolean_text(text: str) -> str:
 
 
 def _list(text: str) -> list[str]:
-    return [_text(item.strip(" ")) for item in text.split(",")]
+    return [_text(item.strip(" ")) for item in _items(text)]
+
+
+def _items(text: str) -> list[str]:
+    items = text.split(",")
+    if len(items) > 1 and not all(map(str.strip, items)):
+        raise ValueError("has an empty item")
+    return items
 
 
 def _words(text: str) -> list[str]:
@@ -139,13 +179,16 @@ def _time(text: str) -> str:
 
 
 def _timestamp(text: str) -> str:
+    """Source: RFC 3339 5.6; v1 addOrder, `deadline`: with milliseconds at most."""
+    import re
     from datetime import datetime
 
     try:
-        if datetime.fromisoformat(text).tzinfo is not None:
-            return _text(text)
+        if re.fullmatch(_RFC_3339, text):
+            datetime.fromisoformat(text)
+            return text
     except ValueError:
-        pass
+        pass  # the 30th of February
     raise ValueError("is not a time such as 2026-11-22T10:00:00.000Z")
 
 
@@ -160,9 +203,14 @@ def _client_id(text: str) -> str:
 
 _STRING = {"type": "string"}
 _DECIMAL_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?$"}
+_PRICE_SCHEMA = {"type": "string", "pattern": r"^[+#-]?\d+(\.\d+)?%?$"}
 TEXT = Kind("text", _text, _STRING)
-AMOUNT = Kind("decimal", _decimal, _DECIMAL_SCHEMA)
-PRICE = Kind("price", _price, {"type": "string", "pattern": r"^[+#-]?\d+(\.\d+)?%?$"})
+AMOUNT = Kind("decimal", _amount, _DECIMAL_SCHEMA)
+AMOUNT_OR_ZERO = Kind("decimal", _decimal, _DECIMAL_SCHEMA)
+PRICE = Kind("price", _price, _PRICE_SCHEMA)
+LIMIT = Kind("price", _limit, _PRICE_SCHEMA)
+"""The second price of an order."""
+LEVERAGE = Kind("integer", _leverage, {"type": "string", "pattern": r"^[1-9]\d*$"})
 INTEGER = Kind("integer", _integer, {"type": "integer", "minimum": 0})
 INT32_TEXT = Kind("integer", _int32_text, {"type": "string", "pattern": r"^-?\d{1,10}$"})
 BOOLEAN = Kind("true|false", _boolean, {"type": "boolean"})
@@ -172,7 +220,9 @@ WORDS = Kind("word,…", _words, _STRING)
 """A comma list that also is comma text on the wire (`oflags`)."""
 IDS = Kind("id,…", _list, {"type": "array", "items": _STRING})
 TIME = Kind("time", _time, _STRING)
-TIMESTAMP = Kind("timestamp", _timestamp, {"type": "string", "format": "date-time"})
+TIMESTAMP = Kind(
+    "timestamp", _timestamp, {"type": "string", "format": "date-time", "pattern": f"^{_RFC_3339}$"}
+)
 CLIENT_ID = Kind("id", _client_id, _STRING)
 PAIR = Kind("BASE/QUOTE", _text, {"type": "string", "pattern": "^[^/]+/[^/]+$"})
 PAIRS = Kind("BASE/QUOTE…", _list, {"type": "array", "items": {"type": "string"}})
@@ -365,7 +415,7 @@ def _place(entry: Entry, word: str) -> tuple[Param, str]:
 def _read(entry: Entry, param: Param, text: str, expand: Expand | None) -> Value:
     try:
         if param.kind is PAIRS:
-            return [pair for item in text.split(",") for pair in _pairs(item, entry.api, expand)]
+            return [pair for item in _items(text) for pair in _pairs(item, entry.api, expand)]
         if param.kind is PAIR:
             return normal_pair(text, entry.api)
         value = param.kind.parse(text)

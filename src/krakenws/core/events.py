@@ -138,10 +138,10 @@ class Heartbeat(Event):
 
 @record
 class Pong(Event):
-    """The answer to a ping; `round_trip_s` in seconds."""
+    """The answer to a ping; `round_trip_s` in seconds, left out when no ping of ours is known (`decode`)."""
 
     req_id: int | None
-    round_trip_s: float
+    round_trip_s: float | None = None
     name = "pong"
 
 
@@ -172,6 +172,17 @@ class Refused(Event):
     symbol: str
     error: str
     name = "refused"
+
+
+@record
+class Deferred(Event):
+    """A subscription is not in force yet, and is asked for again in `retry_in_s` seconds; `cause`: why."""
+
+    channel: str
+    symbol: str
+    cause: str
+    retry_in_s: float
+    name = "deferred"
 
 
 @record

@@ -27,6 +27,7 @@ from krakenws.core import dialect as d
 from krakenws.core.catalog import PRIVATE, shown
 from krakenws.core.events import (
     Connected,
+    Deferred,
     Disconnected,
     Heartbeat,
     Pong,
@@ -67,6 +68,7 @@ _READY = "ready"
 
 _PAIRS_A_REQUEST = 100
 _RATE_LIMITED = "Exceeded msg rate"
+_MAINTENANCE = "maintenance"
 _INVALID_SESSION = "ESession:Invalid session"
 _RETRY_LATER = (
     _RATE_LIMITED,
@@ -93,6 +95,7 @@ class _Request:
         "deadline",
         "errors",
         "expected",
+        "left",
         "req_id",
         "results",
         "sent_at",
@@ -107,6 +110,7 @@ class _Request:
         self.errors: list[str] = []
         self.results: dict[str, object] = {}
         self.sent_at: float | None = None
+        self.left = False
         self.deadline: float | None = None
         self.session = 0
 
@@ -274,7 +278,7 @@ class ClientProtocol:
         self._changed()
 
     def lost(
-        self, cause: str, received_ns: int, now: float, *, code: int | None = None, polite: bool = False
+        self, cause: str, received_ns: int, now: float, *, code: int | None = None, at_least_s: float = 0.0
     ) -> Events:
         """The connection is gone, or could not be made; said twice, it is one loss.
 
@@ -283,11 +287,13 @@ class ClientProtocol:
             received_ns: wall-clock time.
             now: monotonic time.
             code: the WebSocket close code, if there was one (1001: planned restart, quirk N4).
-            polite: wait at least five seconds (maintenance, HTTP 429 and 5xx).
+            at_least_s: how long to wait before the next attempt, whatever the back-off says.
         """
         if self._phase == _DOWN and self.wants != CONNECT:
             return []
         ended = [self._unanswered(request, received_ns, cause) for request in self._sent()]
+        for request in self._requests.values():
+            request.sent_at = request.deadline = None  # what had not left may still be sent
         for subscription in self._subscriptions.values():
             subscription.lost(cause, self._heard_ns)
         self._changed()
@@ -296,8 +302,9 @@ class ClientProtocol:
         self._phase = _DOWN
         self._phase_deadline = self._ask_at = self._probed_at = self._steady_at = None
         self._probe_id = None
-        polite = polite or code == 1013 or self.system == "maintenance"
-        delay = None if self.idle or not self._may_reconnect() else self._delay(code, polite, now)
+        if code == 1013 or self.system == _MAINTENANCE:
+            at_least_s = max(at_least_s, POLITE_S)
+        delay = None if self.idle or not self._may_reconnect() else self._delay(code, at_least_s, now)
         if delay is None:
             self.wants = CLOSE
             self.failure = None if self.idle else cause
@@ -313,17 +320,17 @@ class ClientProtocol:
             return self._stood and bool(self._subscriptions)
         return self._reconnects < allowed
 
-    def _delay(self, code: int | None, polite: bool, now: float) -> float:
+    def _delay(self, code: int | None, at_least_s: float, now: float) -> float:
         self._reconnects += 1
-        if code == 1001 and not self._restarted and not polite:
+        if code == 1001 and not self._restarted and not at_least_s:
             self._restarted = True  # once in a row: a planned restart is no sign of trouble (quirk N4)
             delay = 0.0
         else:
-            delay = self._backoff.next_delay(POLITE_S if polite else 0.0)
+            delay = self._backoff.next_delay(at_least_s)
         return delay + self._budget.delay(now + delay)
 
     def _sent(self) -> list[_Request]:
-        return [request for request in self._requests.values() if request.sent_at is not None]
+        return [request for request in self._requests.values() if request.left]
 
     # ---- frames
 
@@ -439,7 +446,15 @@ class ClientProtocol:
             events.append(Connected(received_ns, self._endpoint))
         self.system = envelope.status
         events.append(Status(received_ns, envelope.status, *self._dialect.status_details(envelope)))
+        if self.system == _MAINTENANCE:
+            self._hold_back(received_ns, events)
         self._act(now)
+
+    def _hold_back(self, received_ns: int, events: Events) -> None:
+        """Refuse what would trade before it leaves: in maintenance nothing is taken (v1.md 5.3)."""
+        for request in [r for r in self._requests.values() if r.entry.trading and not r.left]:
+            request.errors.append("EService:Unavailable: not sent, the exchange is in maintenance")
+            self._settle(request, received_ns, events)
 
     # ---- acks
 
@@ -469,7 +484,8 @@ class ClientProtocol:
         now: float,
         events: Events,
     ) -> None:
-        if subscription.confirmed(now + _patience(self._options.resync_s, subscription.tries - 1)):
+        again = subscription.tries - (2 if subscription.state == BROKEN else 1)
+        if subscription.confirmed(now + _patience(self._options.resync_s, again)):
             route = subscription.route
             events.append(Subscribed(received_ns, route.entry.name, route.symbol, params))
 
@@ -508,7 +524,9 @@ class ClientProtocol:
         if error == "Subscription Not Found":
             return  # it answers the unsubscribing half of a resync, or one of ours that came too late
         if error.startswith(_RETRY_LATER):
-            subscription.later(now + (1.0 if error.startswith(_RATE_LIMITED) else POLITE_S))
+            delay = 1.0 if error.startswith(_RATE_LIMITED) else POLITE_S
+            subscription.later(now + delay)
+            events.append(Deferred(received_ns, route.entry.name, route.symbol, error, delay))
             return
         if error.startswith(_INVALID_SESSION):
             subscription.later(now)
@@ -566,7 +584,7 @@ class ClientProtocol:
         """An answer in a file of frames: nobody here asked."""
         req_id = envelope.req_id if envelope.req_id is not None else 0
         if envelope.kind == d.PONG:
-            return Pong(received_ns, envelope.req_id, 0.0)
+            return Pong(received_ns, envelope.req_id)
         method = self._dialect.method(envelope)
         if envelope.error:
             return Rejected(received_ns, method, req_id, envelope.error)
@@ -579,9 +597,7 @@ class ClientProtocol:
         """
         if envelope.req_id is not None:
             request = self._requests.get(envelope.req_id)
-            is_its = (
-                request is not None and request.sent_at is not None and request.entry.reply == envelope.name
-            )
+            is_its = request is not None and request.left and request.entry.reply == envelope.name
             return request if is_its else None
         waiting = [request for request in self._sent() if request.entry.reply == envelope.name]
         return waiting[0] if len(waiting) == 1 or (waiting and envelope.kind == d.PONG) else None
@@ -712,13 +728,18 @@ class ClientProtocol:
         due = self._first_due()
         if due is not None and now >= due:
             self._break_mute(received_ns, now, events)
+        unheard = [s for s in self._subscriptions.values() if s.state == ASKED and _is_due(s, now)]
         self._act(now)
+        for subscription in unheard:
+            if not _is_due(subscription, now):  # asked again; the others wait for their turn
+                route = subscription.route
+                events.append(Deferred(received_ns, route.entry.name, route.symbol, "no answer yet", 0.0))
         return events
 
     def _break_mute(self, received_ns: int, now: float, events: Events) -> None:
         """Acknowledged and mute: as good as never subscribed (quirk L3)."""
         for subscription in self._subscriptions.values():
-            if subscription.state == LIVE and subscription.due is not None and now >= subscription.due:
+            if subscription.state == LIVE and _is_due(subscription, now):
                 events.append(subscription.broken("no snapshot", received_ns))
 
     @property
@@ -729,9 +750,11 @@ class ClientProtocol:
     # ---- sending
 
     def frames_to_send(self) -> list[bytes]:
-        """Return the frames that are to leave now, and forget them."""
+        """Return the frames that are to leave now; their requests count as sent from here on."""
         if not self._out:
             return []
+        for request in self._requests.values():
+            request.left = request.sent_at is not None
         out, self._out = self._out, []
         return out
 
@@ -816,16 +839,25 @@ class ClientProtocol:
             self._send(self._dialect.subscribe(route.entry, route.values, symbols, token, leave=True))
         self._send(self._dialect.subscribe(route.entry, route.values, symbols, token))
         for subscription in batch:
-            patience = self._options.resync_s if subscription.state == BROKEN else self._options.ack_timeout_s
-            subscription.asked(now + _patience(patience, subscription.tries), self._session)
+            tries = subscription.tries
+            if subscription.state == BROKEN:  # its first request, that of the broken one, does not count
+                due = now + _patience(self._options.resync_s, tries - 1)
+            else:
+                due = now + _patience(self._options.ack_timeout_s, tries)
+            subscription.asked(due, self._session)
         self._changed()
 
     def _resubscribe(self, subscription: Subscription, now: float) -> None:
         """Heal one symbol: it alone is asked for again (quirk B16)."""
         if self._phase == _READY:
-            subscription.due = now
+            asked = subscription.tries - 2  # at once after a book that was good, then slower and slower
+            subscription.due = now if asked < 0 else now + _patience(self._options.resync_s, asked)
             self._changed()
             self._act(now)
+
+
+def _is_due(subscription: Subscription, now: float) -> bool:
+    return subscription.due is not None and now >= subscription.due
 
 
 def _patience(seconds: float, tries: int) -> float:

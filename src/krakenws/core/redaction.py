@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import re
 
 MASK = "***"
+MIN_TOKEN_LENGTH = 8
+"""Kraken's have 43 characters. One of two or three would be redacted out of prices and names."""
 _MASK_BYTES = b"***"
 
 

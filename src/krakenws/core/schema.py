@@ -36,6 +36,7 @@ _EVENTS = (
     events.Subscribed,
     events.Unsubscribed,
     events.Refused,
+    events.Deferred,
     events.Reply,
     events.Rejected,
     events.Unanswered,

@@ -155,13 +155,14 @@ class Subscription:
         """
         self._break(cause, self.last_ns)
         self.state = LIVE if self._adopted else BROKEN
+        self.tries = max(self.tries, 1)
         return Gap(received_ns, self.route.entry.name, self.route.symbol, cause, self._from_ns)
 
     def begun_anew(self) -> None:
         """In a file of frames: an ack, so that sequence numbers begin again."""
         self._sequence = None
 
-    def _healed(self, received_ns: int, events: list[Update | Event]) -> None:
+    def _healed(self, received_ns: int, events: list[Update | Event], *, verify: bool = False) -> None:
         """Announce the gap that ends with the data received now, if there is one."""
         if self._gap:
             route = self.route
@@ -171,7 +172,8 @@ class Subscription:
             self._gap, self._from_ns = "", None
         self.state = LIVE
         self.due = None
-        self.tries = 0
+        if not self.is_book or not verify:  # a book has to prove itself first
+            self.tries = 0
         self._look()
 
     def receive(
@@ -217,9 +219,10 @@ class Subscription:
                 book = None
             elif changes.checksum is not None:
                 trust = VERIFIED
+                self.tries = 0
         if changes.snapshot and (book is not None or not options.verify):
             self._has_snapshot = True
-            self._healed(received_ns, events)
+            self._healed(received_ns, events, verify=options.verify)
         self.last_ns = received_ns
         if not detail:
             return
@@ -264,6 +267,7 @@ class Subscription:
             gap = self.broken(f"sequence {before} then {sequence}", received_ns)
             if self.state == BROKEN:
                 return [gap]
+            events.append(gap)
         is_snapshot = envelope.snapshot
         if is_snapshot is None:
             begins = before is None if sequence is None else sequence == 1

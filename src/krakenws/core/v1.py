@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from krakenws.core.catalog import (
     AMOUNT,
+    AMOUNT_OR_ZERO,
     BOOLEAN,
     BOOLEAN_TEXT,
     CHANNEL,
@@ -17,6 +18,8 @@ from krakenws.core.catalog import (
     IDS,
     INT32_TEXT,
     INTEGER,
+    LEVERAGE,
+    LIMIT,
     PAIR,
     PAIRS,
     PRICE,
@@ -29,6 +32,7 @@ from krakenws.core.catalog import (
     WORDS,
     Entry,
     Param,
+    is_zero,
 )
 from krakenws.core.dialect import (
     ACK,
@@ -105,6 +109,8 @@ def _priced(values: Values, prefix: str = "", suffix: str = "") -> str | None:
 def _order_rules(values: Values) -> str | None:
     """Combinations Kraken documents as refused. Source: v1 addOrder."""
     flags = str(values.get("oflags", "")).split(",")
+    if is_zero(str(values["volume"])) and values["ordertype"] != "settle-position":
+        return "volume=0 is for ordertype=settle-position only, where it means the whole position"
     if values["ordertype"] == "market" and "price" in values:
         return "ordertype=market has no price; for a limit order say ordertype=limit"
     if "post" in flags and values["ordertype"] != "limit":
@@ -129,14 +135,17 @@ def _close_rules(values: Values) -> str | None:
     return _priced(values, "close[", "]")
 
 
-def _one_of(*names: str) -> Any:
-    def rule(values: Values) -> str | None:
-        given = [name for name in names if name in values]
-        if len(given) == 1:
-            return None
-        return f"needs one of {', '.join(f'{name}=' for name in names)}" + (", not both" if given else "")
+def _names_one_order(values: Values) -> str | None:
+    if ("txid" in values) == ("cl_ord_id" in values):
+        return f"needs one of txid=, cl_ord_id={', not both' if 'txid' in values else ''}"
+    return None
 
-    return rule
+
+def _names_orders(values: Values) -> str | None:
+    """Userrefs are among the `txid` on the wire."""
+    if "cl_ord_id" not in values:
+        return None if "txid" in values else "needs one of txid=, userref=, cl_ord_id="
+    return "cl_ord_id= cannot be combined with txid= or userref=" if "txid" in values else None
 
 
 def _edits_something(values: Values) -> str | None:
@@ -294,7 +303,7 @@ ADD_ORDER = _trading(
     Param("ordertype", WORD, "how it executes", required=True, choices=_ORDER_TYPES, example="limit"),
     Param(
         "volume",
-        AMOUNT,
+        AMOUNT_OR_ZERO,
         "quantity in base units (in quote units with oflags=viqc)",
         required=True,
         example="0.125",
@@ -303,9 +312,9 @@ ADD_ORDER = _trading(
         "price", PRICE, "limit price, or the trigger of stop, take-profit and trailing types", example="7500"
     ),
     Param(
-        "price2", PRICE, "limit price of the stop-loss-limit, take-profit-limit, trailing-stop-limit types"
+        "price2", LIMIT, "limit price of the stop-loss-limit, take-profit-limit, trailing-stop-limit types"
     ),
-    Param("leverage", TEXT, "margin factor the pair offers, 2 to 5 and more", example="5"),
+    Param("leverage", LEVERAGE, "margin factor the pair offers, 2 to 5 and more", example="5"),
     Param("margin", BOOLEAN, "use the pair's highest leverage", default=False),
     Param("reduce_only", BOOLEAN, "margin orders: only reduce a position", default=False),
     Param(
@@ -332,7 +341,7 @@ ADD_ORDER = _trading(
         example="limit",
     ),
     Param("close[price]", PRICE, "its price or trigger", example="11000"),
-    Param("close[price2]", PRICE, "its limit price"),
+    Param("close[price2]", LIMIT, "its limit price"),
     Param(
         "stp_type",
         WORD,
@@ -361,7 +370,7 @@ AMEND_ORDER = _trading(
     Param("trigger_price", PRICE, "new trigger price"),
     Param("post_only", BOOLEAN, "refuse a price that would take", default=False),
     _DEADLINE,
-    rules=(_one_of("txid", "cl_ord_id"), _amends_something),
+    rules=(_names_one_order, _amends_something),
     examples=("amendOrder txid=OGTT3Y-C6I3P-XRI6HX limit_price=7600",),
 )
 EDIT_ORDER = _trading(
@@ -371,7 +380,7 @@ EDIT_ORDER = _trading(
     Param("pair", PAIR, "its pair, which cannot change", required=True, example="XBT/USD"),
     Param("volume", AMOUNT, "new quantity; Kraken documents it as required", example="0.2"),
     Param("price", PRICE, "new price", example="7600"),
-    Param("price2", PRICE, "new second price"),
+    Param("price2", LIMIT, "new second price"),
     Param(
         "oflags",
         WORDS,
@@ -394,7 +403,7 @@ CANCEL_ORDER = _trading(
     ),
     Param("userref", IDS, "userrefs; one may stand for many orders", wire="txid", example="1771"),
     Param("cl_ord_id", IDS, "ids of yours"),
-    rules=(_one_of("txid", "cl_ord_id"),),
+    rules=(_names_orders,),
     answers="txid",
     examples=("cancelOrder txid=OADMSD-7AGC3-IMB46A,OD6VRE-HCSPM-CKORER", "cancelOrder userref=1771"),
 )

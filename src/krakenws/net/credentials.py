@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from krakenws.core.redaction import Secret
+from krakenws.core.redaction import MIN_TOKEN_LENGTH, Secret
 from krakenws.directories import replace_file
 from krakenws.errors import CredentialsError, SinkError
 from krakenws.net.rest import ApiKey, RestClient
@@ -29,8 +29,6 @@ SECRET_VARIABLE = "KRAKEN_API_SECRET"  # noqa: S105 - a variable's name
 
 _MAX_FILE_BYTES = 4096
 _NEVER_IN_TOKENS = set(" \"'`\\")
-_MIN_TOKEN_LENGTH = 8
-"""Kraken's tokens have 43 characters. One of two or three would be redacted out of prices and names."""
 
 
 @record
@@ -186,7 +184,7 @@ class Credentials:
             raise CredentialsError(
                 f"{source} holds no token: it has white space, a quote or another character that no token has"
             )
-        if len(text) < _MIN_TOKEN_LENGTH:
+        if len(text) < MIN_TOKEN_LENGTH:
             raise CredentialsError(f"{source} holds no token: {len(text)} characters are too few")
         self._redactor.add(text)
         return Token(Secret(text), source, self._has_key(), warning)

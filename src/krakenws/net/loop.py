@@ -12,7 +12,18 @@ from time import monotonic, time_ns
 
 from krakenws import __version__
 from krakenws.core.catalog import CHANNEL, PRIVATE
-from krakenws.core.events import Disconnected, Gap, Refused, Rejected, Reply, Unanswered, Update, Violation
+from krakenws.core.events import (
+    Deferred,
+    Disconnected,
+    Gap,
+    Refused,
+    Rejected,
+    Reply,
+    Unanswered,
+    Update,
+    Violation,
+)
+from krakenws.core.pacing import POLITE_S
 from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
 from krakenws.core.websocket import Handshake, WebSocket
 from krakenws.errors import (
@@ -52,6 +63,8 @@ if TYPE_CHECKING:
 
 
 _GOODBYE_S = 0.3
+_BLOCKED_S = 60.0
+"""After HTTP 403: the address is blocked for minutes, and knocking prolongs it."""
 _HEAP_BYTES = 1 << 20
 """Allocated and freed once at the start of a run. One read keeps several buffers of 64 KiB, more than glibc
 keeps at the heap's end by default, so that every read would shrink and grow the heap: a third of a raw
@@ -88,7 +101,8 @@ class Run:
         sink: takes frames or events.
         redactor: cleans what leaves; secrets that credentials find are registered with it.
         credentials: where the token of private links comes from.
-        note: takes a sentence for people (stderr) about what happens on the way.
+        note: takes a sentence for people (stderr) about an event on the way.
+        warn: takes one about something that no event tells.
         stop: signals.
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
@@ -102,6 +116,7 @@ class Run:
         redactor: Redactor,
         credentials: Credentials,
         note: Callable[[str], None],
+        warn: Callable[[str], None],
         stop: Stop,
         count: int | None = None,
         for_s: float | None = None,
@@ -111,6 +126,7 @@ class Run:
         self._redactor = redactor
         self._credentials = credentials
         self._note = note
+        self._warn = warn
         self._stop = stop
         self._left = count
         self._end_at = None if for_s is None else monotonic() + for_s
@@ -122,6 +138,7 @@ class Run:
         self._streams = False
         self._verdicts: list[tuple[Bound | None, Event]] = []
         self._refused: list[Refused] = []
+        self._doubted = ""
 
     def add(self, dialect: Dialect, bound: Bound) -> None:
         """Put an entry on the link of its API and access, opened when `run` begins."""
@@ -231,15 +248,15 @@ class Run:
             if link.name == PRIVATE:
                 self._take_token(link, self._credentials.find_token())
             link.transport = Transport(target, self._options.cafile, environ, now)
-        except ConnectionFailed as failed:
-            self._lost(link, str(failed), polite=_is_polite(failed))
+        except (ConnectionFailed, RequestRejected) as failed:
+            self._lost(link, str(failed), at_least_s=patience_s(failed))
             return
         agent = f"krakenws/{__version__}"
         link.handshake = Handshake(target.host_header, target.path or "/", urandom(16), agent)
 
     def _take_token(self, link: Link, token: Token) -> None:
         if token.warning and link.token is None:  # once is enough
-            self._note(token.warning)
+            self._warn(token.warning)
         link.token = token
         link.renewed = False
 
@@ -266,7 +283,7 @@ class Run:
             except (ConnectionFailed, RemoteProtocolError) as error:
                 if link.websocket is not None:  # --strict, on the first frames
                     raise
-                self._lost(link, str(error), polite=_is_polite(error))
+                self._lost(link, str(error), at_least_s=patience_s(error))
             return
         if transport.unsent:
             transport.flush()
@@ -335,29 +352,27 @@ class Run:
         shown = "".join(character if character.isprintable() else "?" for character in reason)
         self._lost(link, f"closed by the exchange ({code}{f' {shown}' if shown else ''})", code=code)
 
-    def _lost(self, link: Link, cause: str, *, code: int | None = None, polite: bool = False) -> None:
+    def _lost(self, link: Link, cause: str, *, code: int | None = None, at_least_s: float = 0.0) -> None:
         if link.websocket is not None and link.transport is not None:
             link.transport.write(link.websocket.bytes_to_send())
         link.drop()
         cause = self._redactor.clean(cause)  # it may quote what the other side said
-        told = link.protocol.lost(cause, time_ns(), monotonic(), code=code, polite=polite)
+        told = link.protocol.lost(cause, time_ns(), monotonic(), code=code, at_least_s=at_least_s)
         self._deliver(link, [], told)
 
     def _send(self, link: Link) -> None:
         websocket, transport = link.websocket, link.transport
         if websocket is None or transport is None:
             return
-        frames = link.protocol.frames_to_send()
-        if frames and websocket.open:
-            for frame in frames:
-                websocket.send(frame)
-            if not self._sink.wants_events:
-                self._sink.sent(
-                    frames if self._options.show_token else [*map(self._redactor.clean_bytes, frames)]
-                )
+        frames = link.protocol.frames_to_send() if websocket.open else []
+        for frame in frames:
+            websocket.send(frame)
         out = websocket.bytes_to_send()
         if out:
             transport.write(out)
+        if frames and not self._sink.wants_events:  # only now: it may fail, and what left has left
+            shown = frames if self._options.show_token else [*map(self._redactor.clean_bytes, frames)]
+            self._sink.sent(shown)
 
     # ---- what happened
 
@@ -373,6 +388,8 @@ class Run:
                 if type(event) is not Update:
                     self._heed(link, event)  # type: ignore[arg-type]  # what is no Update is an Event
         if self._options.strict:
+            if self._doubted:
+                raise RemoteProtocolError(f"--strict: {self._doubted}")
             _prove(events)
 
     def _heed(self, link: Link, event: Event) -> None:
@@ -385,6 +402,9 @@ class Run:
             if not link.protocol.idle:  # else the end of the run says so
                 what = f"{event.channel} {event.symbol}".strip() or "a subscription"
                 self._note(f"{what} refused: {event.error}")
+        elif isinstance(event, Deferred):
+            when = f"in {event.retry_in_s:g} s" if event.retry_in_s else "now"
+            self._note(f"{event.channel} {event.symbol}".strip() + f": {event.cause}; asking again {when}")
         elif isinstance(event, Disconnected):
             if event.retry_in_s is not None:
                 when = f"in {event.retry_in_s:.1f} s" if event.retry_in_s else "now"
@@ -400,9 +420,9 @@ class Run:
             said = f"gap in {what}: {event.cause}; asked for again"
         else:
             return
-        if self._options.strict:
-            raise RemoteProtocolError(f"--strict: {said}")
-        self._note(said)
+        self._doubted = self._doubted or said
+        if not self._options.strict:
+            self._note(said)
 
     # ---- the end
 
@@ -438,8 +458,8 @@ class Run:
         Raises:
             KrakenWSError: its `exit_code` is the process's.
         """
-        trading = [bound for bound in self._commands.values() if bound.entry.trading]
-        self._judge_unknown(trading)
+        trading = self._waiting()
+        self.judge_unknown()
         for _, event in self._verdicts:
             if isinstance(event, Rejected):
                 raise _refusal(event.method, event.error)
@@ -456,13 +476,29 @@ class Run:
             last = self._refused[-1]
             raise _refusal(f"{last.channel} {last.symbol}".strip(), last.error)
 
-    def _judge_unknown(self, waiting: list[Bound]) -> None:
-        """An order that left and has no answer outweighs everything (interface.md section 4)."""
+    def _waiting(self) -> list[Bound]:
+        return [bound for bound in self._commands.values() if bound.entry.trading]
+
+    @property
+    def traded(self) -> bool:
+        """Whether a trading command left: whatever else went wrong, the same line must not be tried again."""
+        answered = any(bound is not None and bound.entry.trading for bound, _ in self._verdicts)
+        return answered or any(self._has_left(bound) for bound in self._waiting())
+
+    def _has_left(self, bound: Bound) -> bool:
+        return any(link.protocol.has_sent(bound) for link in self._links.values())
+
+    def judge_unknown(self) -> None:
+        """Raise if an order left and has no answer: that outweighs everything (interface.md section 4).
+
+        Raises:
+            OutcomeUnknown: it did.
+        """
         for bound, event in self._verdicts:
             if isinstance(event, Unanswered) and bound and bound.entry.trading:
                 raise OutcomeUnknown(f"{event.method}: outcome unknown: {event.hint}")
-        for bound in waiting:
-            if any(link.protocol.has_sent(bound) for link in self._links.values()):
+        for bound in self._waiting():
+            if self._has_left(bound):
                 raise OutcomeUnknown(
                     f"{bound.entry.name} was sent and not answered before the end: its outcome is unknown;"
                     " look at open orders and own trades before sending it again"
@@ -482,10 +518,13 @@ def _prove(events: list[Update | Event]) -> None:
             raise RemoteProtocolError(f"--strict: unusable frame of {what}: {flaw}")
 
 
-def _is_polite(error: Exception) -> bool:
-    """Whether to wait before the next attempt: the exchange is limiting or failing (HTTP 429, 5xx)."""
+def patience_s(error: KrakenWSError) -> float:
+    """Return how long a refusal asks to be left alone (quirk N2, v1.md section 3)."""
     status = getattr(error, "http_status", None) or 0
-    return status == 429 or status >= 500
+    if status == 403:
+        return _BLOCKED_S
+    asked_s = getattr(error, "retry_after_s", POLITE_S if isinstance(error, RequestRejected) else 0.0)
+    return max(asked_s, POLITE_S) if status == 429 or status >= 500 else float(asked_s)
 
 
 def _has_closed(websocket: WebSocket, data: bytes) -> bool:

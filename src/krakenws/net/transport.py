@@ -55,10 +55,12 @@ def parse_url(url: str) -> Target:
     Raises:
         UsageError: it is no such URL, or plain `ws://` to another machine.
     """
+    if "@" in url:  # the sentence must not repeat a password
+        raise UsageError("a WebSocket URL here has no user and no password: write wss://HOST[:PORT][/PATH]")
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     host, port = _split_port(authority)
-    if scheme not in {"ws", "wss"} or not separator or not host or "@" in authority or not url.isprintable():
+    if scheme not in {"ws", "wss"} or not separator or not host or not url.isprintable():
         raise UsageError(f"not a WebSocket URL: {url!a}; write wss://HOST[:PORT][/PATH]")
     secure = scheme == "wss"
     number = port or ("443" if secure else "80")

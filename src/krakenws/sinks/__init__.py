@@ -97,6 +97,10 @@ class Sink:
     def failed(self, error: KrakenWSError) -> None:
         """Take the error that ends the run; words for people go to stderr all the same."""
 
+    def has_told(self, error: KrakenWSError) -> bool:  # noqa: ARG002 - for formats that tell people
+        """Return whether people have read here what ended the run."""
+        return False
+
     def close(self) -> None:
         """Write what is left. The descriptor stays open: it belongs to the caller."""
 
@@ -117,7 +121,7 @@ def open_sink(
         bound: what the run is about: CSV has the columns of one channel, text names several. None when only
             the data can tell, as in a file of frames.
         color: text may use colours.
-        warn: takes sentences that CSV has no place for: gaps, refusals, lost connections, broken frames.
+        warn: takes a sentence about each frame that CSV leaves out, since it gives no rows.
 
     Raises:
         UsageError: there is no such format, or these feeds do not go into one CSV table.

@@ -11,17 +11,7 @@ from __future__ import annotations
 from json import dumps
 from time import gmtime, strftime
 
-from krakenws.core.events import (
-    Disconnected,
-    Gap,
-    Heartbeat,
-    Refused,
-    Rejected,
-    Reply,
-    Unanswered,
-    Update,
-    Violation,
-)
+from krakenws.core.events import Heartbeat, Rejected, Reply, Unanswered, Update, Violation
 from krakenws.errors import UsageError
 from krakenws.sinks import Sink
 
@@ -37,8 +27,6 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {"book": "depth", "ohlc": "interval"}
 """What the number behind a channel's name on the wire is, `book-10`."""
-_ODD = (Disconnected, Refused, Gap, Violation)
-"""What a reader of a table must be told, since the table cannot say it."""
 _SENT = b"Client -> WebSocket: "
 _RECEIVED = b"WebSocket -> Client: "
 
@@ -268,9 +256,9 @@ def one_channel(bound: Sequence[Bound]) -> Entry:
 class Csv(Sink):
     """A table of one channel: header first, RFC 4180 quoting, lines end with a line feed.
 
-    Columns: received, type, symbol, then the row's fields. A book has a line for each level. Sentences for
-    people about the rest go to `warn`: a table has no place for them. Without an entry, the first data says
-    which channel it is a table of.
+    Columns: received, type, symbol, then the row's fields. A book has a line for each level. A frame that
+    gives no rows has no place in a table: a sentence about it goes to `warn`. Other events are not written.
+    Without an entry, the first data says which channel it is a table of.
     """
 
     def __init__(self, out: Out, entry: Entry | None, warn: Callable[[str], None] | None) -> None:
@@ -293,14 +281,13 @@ class Csv(Sink):
             self._begin(table, self._entry)
         for event in events:
             if not isinstance(event, Update):
-                self._say(event)
                 continue
             if event.route.entry is not self._entry:
                 self._decide(table, event.route.entry)
             try:
                 table.writerows([[_cell(value) for value in row] for row in self._table(event)])
-            except ValueError as error:
-                self._say(violation_of(event, error))
+            except ValueError as error:  # Malformed, or text that is no Unicode
+                self._omit(violation_of(event, error))
         self._write(text.getvalue().encode())
 
     def close(self) -> None:
@@ -340,12 +327,10 @@ class Csv(Sink):
             for level in levels
         ]
 
-    def _say(self, event: Event) -> None:
-        if self._warn is None or not isinstance(event, _ODD):
-            return
-        from krakenws.sinks.text import sentence
-
-        self._warn(sentence(event, self._stamp))
+    def _omit(self, violation: Violation) -> None:
+        if self._warn is not None:
+            of = f"{violation.channel} {violation.symbol}".strip()
+            self._warn(f"unusable frame of {of}, no row written: {violation.cause}: {violation.frame}")
 
 
 def _cell(value: Any) -> Any:

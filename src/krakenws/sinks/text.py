@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Ticker,
         Trade,
     )
+    from krakenws.errors import KrakenWSError
     from krakenws.sinks import Out
 
     Cell = list[tuple[str, str]]
@@ -44,6 +45,7 @@ _DIM, _BOLD, _RED, _GREEN, _WARN = "2", "1", "31", "32", "1;33"
 _SIDES = {"buy": _GREEN, "sell": _RED}
 _STYLES = {
     events.Disconnected: _WARN,
+    events.Deferred: _WARN,
     events.Refused: _RED,
     events.Gap: _WARN,
     events.Violation: _RED,
@@ -86,6 +88,7 @@ class Text(Sink):
         self._align = _Columns()
         self._seen: dict[tuple[str, str, str], float] = {}
         self._orders: dict[str, Order] = {}
+        self._failures: list[str] = []
         self._layouts: dict[str, Callable[[Update, Any], list[Cell]]] = {
             "Ticker": self._ticker,
             "Level": self._book,
@@ -107,6 +110,10 @@ class Text(Sink):
                 lines += self._sentence(event)
         if lines:
             self._write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+
+    def has_told(self, error: KrakenWSError) -> bool:
+        """Return whether the error is a refused or unanswered command, which already has its line."""
+        return any(str(error).endswith(said) for said in self._failures)
 
     def _rows(self, update: Update) -> list[str]:
         try:
@@ -134,6 +141,8 @@ class Text(Sink):
         style = _STYLES.get(type(event), _DIM)
         if isinstance(event, events.Status) and event.system != "online":
             style = _WARN
+        if isinstance(event, events.Rejected | events.Unanswered):
+            self._failures.append(said)
         if not isinstance(event, _ANSWERS):
             said = f"{self._time(event.received_ns)}  {said}"
         if len(said) <= self._columns or isinstance(event, events.Violation):
@@ -405,16 +414,17 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
         case events.Connected():
             return f"connected to {event.endpoint}"
         case events.Disconnected():
-            again = "" if event.retry_in_s is None else f"; trying again in {event.retry_in_s:.1f} s"
-            return f"disconnected from {event.endpoint}: {event.cause}{again}"
+            return f"disconnected from {event.endpoint}: {event.cause}{_again(event.retry_in_s)}"
         case events.Status():
             return f"exchange {event.system}{event.version and f', version {event.version}'}"
         case events.Pong():
-            return f"pong in {event.round_trip_s * 1000:.1f} ms"
+            return "pong" if event.round_trip_s is None else f"pong in {event.round_trip_s * 1000:.1f} ms"
         case events.Subscribed():
             return f"subscribed to {_what(event)}"
         case events.Unsubscribed():
             return f"unsubscribed from {_what(event)}"
+        case events.Deferred():
+            return f"waiting for {_what(event)}: {event.cause}{_again(event.retry_in_s)}"
         case events.Refused():
             return f"refused {_what(event)}: {event.error}"
         case events.Gap():
@@ -429,6 +439,12 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
         case events.Unanswered():
             return f"outcome unknown: {event.hint}"
     return ""
+
+
+def _again(retry_in_s: float | None) -> str:
+    if retry_in_s is None:
+        return ""
+    return f"; trying again {'now' if retry_in_s < 0.05 else f'in {retry_in_s:.1f} s'}"
 
 
 def _what(event: Any) -> str:

@@ -108,7 +108,7 @@ def test_numbers_are_never_rounded_or_rewritten() -> None:
         ("ticker btc-usd", "did you mean XBT/USD?"),
         ("ticker XBT/USD/EUR", "is not BASE/QUOTE"),
         ("ticker /USD", "is not BASE/QUOTE"),
-        ("ticker XBT/USD,", "is empty"),
+        ("ticker XBT/USD,", "has an empty item"),
         ("ticker */USD", "no list of pairs"),
         ("ticker XBT/USD depth=10", "has no parameter depth"),
         ("book XBT/USD 42", "choose from 10, 25, 100, 500, 1000"),
@@ -120,9 +120,11 @@ def test_numbers_are_never_rounded_or_rewritten() -> None:
         ("openOrders XBT/USD", "openOrders does not take XBT/USD"),
         ("openOrders ratecounter=maybe", "neither true nor false"),
         ("cancelAll now", "cancelAll does not take now"),
-        ("cancelOrder", "needs one of txid=, cl_ord_id="),
-        ("cancelOrder txid=A cl_ord_id=b", "not both"),
-        ("cancelOrder txid=A,,B", "is empty"),
+        ("cancelOrder", "needs one of txid=, userref=, cl_ord_id="),
+        ("cancelOrder txid=A cl_ord_id=b", "cannot be combined"),
+        ("amendOrder txid=A cl_ord_id=b limit_price=1", "not both"),
+        ("cancelOrder txid=A,,B", "has an empty item"),
+        ("cancelOrder txid=", "is empty"),
         ("cancelAllOrdersAfter", "needs timeout="),
         ("cancelAllOrdersAfter timeout=86400", "below 86400"),
         ("cancelAllOrdersAfter timeout=-1", "is not a whole number"),
@@ -131,6 +133,15 @@ def test_numbers_are_never_rounded_or_rewritten() -> None:
         ("amendOrder txid=A", "needs something to change"),
         ("amendOrder txid=A limit_price=1 deadline=tomorrow", "is not a time"),
         ("amendOrder txid=A limit_price=1 deadline=2026-11-22T10:00:00", "is not a time"),
+        ("amendOrder txid=A limit_price=1 deadline=20261122T100000Z", "is not a time"),
+        ("amendOrder txid=A limit_price=1 deadline=2026-11-22T10Z", "is not a time"),
+        ("amendOrder txid=A limit_price=1 deadline=2026-W47-7T10:00:00Z", "is not a time"),
+        ("amendOrder txid=A limit_price=1 deadline=2026-11-22T10:00:00.0000001Z", "is not a time"),
+        ("amendOrder txid=A limit_price=1 deadline=2026-02-30T10:00:00Z", "is not a time"),
+        ("amendOrder txid=A limit_price=0", "limit_price=0 is zero"),
+        ("amendOrder txid=A trigger_price=-0.0%", "is zero"),
+        ("amendOrder txid=A volume=0", "volume=0 is zero"),
+        ("editOrder orderid=A pair=XBT/USD price=0.00", "price=0.00 is zero"),
     ],
 )
 def test_words_that_do_not_fit_are_one_sentence(line: str, said: str) -> None:
@@ -164,6 +175,14 @@ def test_words_that_do_not_fit_are_one_sentence(line: str, said: str) -> None:
         ("ordertype=limit price=1 close[ordertype]=limit", "needs close[price]="),
         ("ordertype=limit price=1 close[ordertype]=market", "is not offered"),
         ("ordertype=limit price=1 leverage=", "is empty"),
+        ("ordertype=limit price=1 leverage=2.5", "is not a whole number of 2 or more"),
+        ("ordertype=limit price=1 leverage=five", "is not a whole number of 2 or more"),
+        ("ordertype=limit price=1 leverage=1", "is not a whole number of 2 or more"),
+        ("ordertype=limit price=1 leverage=0", "is not a whole number of 2 or more"),
+        ("ordertype=limit price=%", "price=% has no number"),
+        ("ordertype=limit price=0", "price=0 is zero"),
+        ("ordertype=trailing-stop price=+0%", "price=+0% is zero"),
+        ("ordertype=stop-loss-limit price=1 price2=0", "price2=0 is zero"),
     ],
 )
 def test_orders_that_the_exchange_would_refuse_are_refused_before(words: str, said: str) -> None:
@@ -178,6 +197,8 @@ def test_orders_that_the_exchange_would_refuse_are_refused_before(words: str, sa
         "ordertype=trailing-stop price=+1.5%",
         "ordertype=market oflags=viqc",
         "ordertype=settle-position",
+        "ordertype=stop-loss-limit price=1 price2=+0",
+        "ordertype=limit price=1 deadline=2026-11-22T11:00:05+01:00 leverage=10",
         "ordertype=limit price=1 cl_ord_id=906bcc85-1866-4b4b-9d0d-880bbcbe7447",
         "ordertype=limit price=1 deadline=2026-11-22T10:00:05.000Z userref=-5",
         "ordertype=limit price=1 close[ordertype]=stop-loss-limit close[price]=2 close[price2]=3",
@@ -185,6 +206,12 @@ def test_orders_that_the_exchange_would_refuse_are_refused_before(words: str, sa
 )
 def test_orders_that_the_exchange_takes_are_taken(words: str) -> None:
     assert bound(f"addOrder {' '.join(ORDER)} {words}").entry is v1.ADD_ORDER
+
+
+def test_a_volume_of_zero_is_for_settling_a_position_alone() -> None:
+    order = "addOrder pair=XBT/USD type=buy volume=0.0"
+    assert values(f"{order} ordertype=settle-position")["volume"] == "0.0"
+    assert "settle-position only" in wrong(f"{order} ordertype=market")
 
 
 @pytest.mark.parametrize(

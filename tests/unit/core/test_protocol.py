@@ -12,6 +12,7 @@ from krakenws.core.book import Book
 from krakenws.core.catalog import Bound, bind, find
 from krakenws.core.events import (
     Connected,
+    Deferred,
     Disconnected,
     Gap,
     Heartbeat,
@@ -49,6 +50,7 @@ class Talk:
     ) -> None:
         self.now = 1000.0
         self.ids: list[int] = []
+        self.outbox: list[bytes] = []
         self.protocol = ClientProtocol(
             dialect, Options(**options), "public", jitter=lambda: 0.5, detail=detail, adopt=adopt
         )
@@ -68,7 +70,14 @@ class Talk:
             self.protocol.subscribe(bound, self.now)
         else:
             self.ids.append(self.protocol.request(bound, self.now))
+        self.ship()
         return bound
+
+    def ship(self) -> None:
+        """Send what is to leave, as a shell does after each call; a lost connection takes it along."""
+        if not self.protocol.connected:
+            self.outbox.clear()
+        self.outbox += self.protocol.frames_to_send()
 
     def open(self, token: str = "") -> list[Any]:
         assert self.protocol.wants == CONNECT
@@ -77,13 +86,17 @@ class Talk:
         return self.hear(GREETING)
 
     def hear(self, *frames: bytes) -> list[Any]:
-        return self.protocol.receive([*frames], self.ns, self.now)
+        events = self.protocol.receive([*frames], self.ns, self.now)
+        self.ship()
+        return events
 
     def ack(self, channel: str, *pairs: str, status: str = "subscribed") -> list[Any]:
         return self.hear(*(ack(channel, pair, status) for pair in pairs))
 
     def lose(self, cause: str = "reset", **more: Any) -> list[Any]:
-        return self.protocol.lost(cause, self.ns, self.now, **more)
+        events = self.protocol.lost(cause, self.ns, self.now, **more)
+        self.ship()
+        return events
 
     def pass_time(self, seconds: float) -> list[Any]:
         """Let time pass, calling at every deadline as a shell does."""
@@ -95,6 +108,7 @@ class Talk:
             assert calls < 5, "the timer spins"
             self.now = max(self.now, at)
             events += self.protocol.on_deadline(self.ns, self.now)
+            self.ship()
         self.now = end
         return events
 
@@ -103,7 +117,9 @@ class Talk:
         return self.open()
 
     def sent(self) -> list[dict[str, Any]]:
-        return [json.loads(frame) for frame in self.protocol.frames_to_send()]
+        self.ship()
+        frames, self.outbox = self.outbox, []
+        return [json.loads(frame) for frame in frames]
 
     def asked(self) -> list[tuple[str, list[str]]]:
         """What was (un)subscribed since the last look: (event, pairs)."""
@@ -304,7 +320,8 @@ def test_what_the_exchange_was_too_busy_for_is_asked_again(error: str, least_s: 
     talk = Talk("ticker XBT/USD")
     talk.open()
     talk.sent()
-    assert talk.hear(refusal(error, pair="XBT/USD", subscription={"name": "ticker"})) == []
+    told = talk.hear(refusal(error, pair="XBT/USD", subscription={"name": "ticker"}))
+    assert [(type(e), e.cause, e.retry_in_s) for e in told] == [(Deferred, error, least_s)]
     talk.pass_time(least_s - 0.01)
     assert "subscribe" not in [event for event, _ in talk.asked()]
     talk.pass_time(0.01)
@@ -318,9 +335,16 @@ def test_a_rate_error_that_names_nothing_has_all_open_requests_asked_again(frame
     talk = Talk("ticker XBT/USD", "trade ETH/EUR")
     talk.open()
     talk.sent()
-    assert talk.hear(frame) == []
+    assert kinds(talk.hear(frame)) == [Deferred, Deferred]
     talk.pass_time(1.0)
     assert [pairs for _, pairs in talk.asked()] == [["XBT/USD"], ["ETH/EUR"]]
+
+
+def test_a_missing_ack_is_told_each_time_it_is_asked_for_again() -> None:
+    talk = Talk("ticker XBT/USD", ack_timeout_s=5.0, quiet_s=100.0)
+    talk.open()
+    told = [event for event in talk.pass_time(16.0) if isinstance(event, Deferred)]
+    assert [(event.symbol, event.cause) for event in told] == [("XBT/USD", "no answer yet")] * 2
 
 
 def test_a_missing_ack_is_asked_for_again_each_time_more_patiently() -> None:
@@ -562,6 +586,38 @@ def test_a_request_sent_and_cut_off_is_unknown_and_ends_a_one_shot_without_failu
     assert (talk.protocol.wants, talk.protocol.failure) == (CLOSE, None)
 
 
+def test_a_request_that_was_made_but_never_taken_to_be_sent_counts_as_unsent() -> None:
+    talk = Talk("cancelAll")
+    talk.protocol.connecting(talk.now)
+    talk.protocol.opened(talk.now, "t")
+    talk.protocol.receive([GREETING], talk.ns, talk.now)
+    assert kinds(talk.protocol.lost("stdout is full", talk.ns, talk.now)) == [Disconnected]
+    assert talk.protocol.failure == "stdout is full"
+
+
+def test_an_order_is_not_sent_into_maintenance() -> None:
+    talk = Talk("cancelAll")
+    talk.protocol.connecting(talk.now)
+    talk.protocol.opened(talk.now, "t")
+    events = talk.hear(MAINTENANCE)
+    assert kinds(events) == [Connected, Status, Rejected]
+    assert "not sent" in events[-1].error
+    assert talk.sent() == []
+
+
+def test_a_book_that_never_proves_itself_is_asked_for_more_and_more_slowly() -> None:
+    talk = book_talk()
+    asked = 0
+    for _ in range(600):
+        talk.hear(level("100.0", "2.00", crc=1))
+        talk.pass_time(0.1)
+        if "subscribe" in [event for event, _ in talk.asked()]:
+            asked += 1
+            talk.ack("book-10", "XBT/USD")
+            talk.hear(snapshot())
+    assert asked == 3  # at once, after 10 and after 30 seconds
+
+
 def test_a_request_that_could_not_be_sent_is_a_failure() -> None:
     talk = Talk("cancelAll")
     talk.protocol.connecting(talk.now)
@@ -602,7 +658,7 @@ def test_an_error_event_that_may_mean_something_else_is_no_verdict_on_an_order()
     assert kinds(talk.hear(frame)) == [Violation]
     subscribing = Talk("cancelAll", "openOrders")
     subscribing.open("t")
-    assert subscribing.hear(frame) == []  # taken for the subscription's
+    assert kinds(subscribing.hear(frame)) == [Deferred]  # taken for the subscription's
     assert not subscribing.protocol.idle
 
 
@@ -707,7 +763,7 @@ def test_a_planned_restart_is_followed_at_once_but_only_once_in_a_row() -> None:
 
 
 def test_a_refusal_for_lack_of_data_or_by_http_is_followed_politely() -> None:
-    for more in ({"code": 1013}, {"polite": True}):
+    for more in ({"code": 1013}, {"at_least_s": 5.0}):
         talk = Talk("ticker XBT/USD")
         talk.open()
         assert delays(talk, 2, **more) == [5.0, 5.0]
@@ -1179,11 +1235,16 @@ def test_a_mismatch_in_a_file_is_told_and_what_follows_is_unverified() -> None:
     assert verified.trust == "verified"
 
 
-def test_a_sequence_gap_in_a_file_is_told_once_and_a_new_ack_begins_anew() -> None:
+def test_a_sequence_gap_in_a_file_is_told_at_both_ends_and_a_new_ack_begins_anew() -> None:
     talk = Talk(adopt=True)
     talk.hear(own("openOrders", 1))
-    assert kinds(talk.hear(own("openOrders", 3))) == [Gap, Update]
+    assert kinds(talk.hear(own("openOrders", 3))) == [Gap, Gap, Update]
     assert kinds(talk.hear(ack("openOrders"), own("openOrders", 1))) == [Subscribed, Update]
+
+
+def test_a_pong_in_a_file_took_nobody_knows_how_long() -> None:
+    talk = Talk(adopt=True)
+    assert talk.hear(b'{"event":"pong","reqid":42}') == [Pong(talk.ns, 42, None)]
 
 
 def test_answers_in_a_file_are_verdicts() -> None:

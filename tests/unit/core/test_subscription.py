@@ -44,7 +44,7 @@ def test_only_what_owes_a_snapshot_is_due_after_its_ack() -> None:
     subscription.confirmed(10.0)
     assert (subscription.state, subscription.due, subscription.settled) == (LIVE, 10.0, False)
     assert receive(subscription, SNAPSHOT) == [Update]
-    assert (subscription.due, subscription.tries, subscription.settled) == (None, 0, True)
+    assert (subscription.due, subscription.tries, subscription.settled) == (None, 1, True)
 
 
 def test_a_book_always_needs_a_look_and_a_ticker_never() -> None:
