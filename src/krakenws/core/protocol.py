@@ -37,12 +37,12 @@ from krakenws.core.events import (
     Route,
     Status,
     Subscribed,
-    Unanswered,
     Unsubscribed,
     Update,
     Violation,
 )
 from krakenws.core.pacing import POLITE_S, Backoff, Budget, Pace
+from krakenws.core.requests import Requests
 from krakenws.core.subscription import ASKED, BROKEN, LIVE, WANTED, Subscription
 
 TYPE_CHECKING = False
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Bound, Entry
     from krakenws.core.dialect import Dialect, Envelope
     from krakenws.core.events import Answered, Event
+    from krakenws.core.requests import Request
     from krakenws.options import Options
 
     Events = list[Update | Event]
@@ -82,41 +83,6 @@ _RETRY_LATER = (
 )
 _ARRAYS = {b"["}
 """How frames begin that on v1 can only be data, so that they need no look one by one."""
-_REMEMBERED = 256
-"""Ended requests of which a further answer is recognised."""
-
-
-class _Request:
-    """A request on its way: what to send, and what its answers have said so far."""
-
-    __slots__ = (
-        "answers",
-        "bound",
-        "deadline",
-        "errors",
-        "expected",
-        "left",
-        "req_id",
-        "results",
-        "sent_at",
-        "session",
-    )
-
-    def __init__(self, bound: Bound, req_id: int, expected: int) -> None:
-        self.bound = bound
-        self.req_id = req_id
-        self.expected = expected
-        self.answers = 0
-        self.errors: list[str] = []
-        self.results: dict[str, object] = {}
-        self.sent_at: float | None = None
-        self.left = False
-        self.deadline: float | None = None
-        self.session = 0
-
-    @property
-    def entry(self) -> Entry:
-        return self.bound.entry
 
 
 class ClientProtocol:
@@ -157,9 +123,7 @@ class ClientProtocol:
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._tails: dict[bytes, Subscription] = {}
         self._leaving: set[tuple[str, str]] = set()
-        self._requests: dict[int, _Request] = {}
-        self._ended: dict[int, str] = {}
-        self._last_req_id = 0
+        self._requests = Requests()
         self._out: list[bytes] = []
         self._backoff = Backoff(jitter)
         self._budget = Budget(options.attempts, options.attempts_window_s)
@@ -227,14 +191,9 @@ class ClientProtocol:
 
     def request(self, bound: Bound, now: float) -> int:
         """Send a command once the connection is ready; return the `req_id` its answer will carry."""
-        given = _req_id_of(bound)
-        req_id = given if given is not None and given not in self._requests else self._next_req_id()
-        listed = bound.values.get(bound.entry.answers)
-        others = bound.values.get("cl_ord_id")
-        expected = sum(len(ids) for ids in (listed, others) if isinstance(ids, list)) or 1
-        self._requests[req_id] = _Request(bound, req_id, expected)
+        request = self._requests.add(bound)
         self._act(now)
-        return req_id
+        return request.req_id
 
     @property
     def idle(self) -> bool:
@@ -248,7 +207,7 @@ class ClientProtocol:
 
     def has_sent(self, bound: Bound) -> bool:
         """Whether a command left and awaits its answer."""
-        return any(request.bound is bound for request in self._sent())
+        return any(request.bound is bound for request in self._requests.sent)
 
     # ---- the connection's life
 
@@ -291,9 +250,8 @@ class ClientProtocol:
         """
         if self._phase == _DOWN and self.wants != CONNECT:
             return []
-        ended = [self._unanswered(request, received_ns, cause) for request in self._sent()]
-        for request in self._requests.values():
-            request.sent_at = request.deadline = None  # what had not left may still be sent
+        ended = [self._unanswered(request, received_ns, cause) for request in self._requests.sent]
+        self._requests.lost()
         for subscription in self._subscriptions.values():
             subscription.lost(cause, self._heard_ns)
         self._changed()
@@ -328,9 +286,6 @@ class ClientProtocol:
         else:
             delay = self._backoff.next_delay(at_least_s)
         return delay + self._budget.delay(now + delay)
-
-    def _sent(self) -> list[_Request]:
-        return [request for request in self._requests.values() if request.left]
 
     # ---- frames
 
@@ -452,7 +407,7 @@ class ClientProtocol:
 
     def _hold_back(self, received_ns: int, events: Events) -> None:
         """Refuse what would trade before it leaves: in maintenance nothing is taken (v1.md 5.3)."""
-        for request in [r for r in self._requests.values() if r.entry.trading and not r.left]:
+        for request in [r for r in self._requests if r.entry.trading and not r.left]:
             request.errors.append("EService:Unavailable: not sent, the exchange is in maintenance")
             self._settle(request, received_ns, events)
 
@@ -550,35 +505,23 @@ class ClientProtocol:
     # ---- answers
 
     def _answer(self, envelope: Envelope, frame: bytes, received_ns: int, now: float, events: Events) -> None:
-        request = self._answered(envelope)
+        request = self._requests.answered_by(envelope, is_pong=envelope.kind == d.PONG)
         if request is None:
             if self._adopt:
                 events.append(self._verdict(envelope, received_ns))
             elif envelope.kind != d.PONG:  # pongs of our own probes are proof of life and nothing else
-                events.append(_violation(self._unmatched(envelope), frame, received_ns))
+                odd = self._requests.unmatched(envelope, self._dialect.method(envelope))
+                events.append(_violation(odd, frame, received_ns))
             elif envelope.req_id == self._probe_id:
                 self._probe_id = None
             return
         if envelope.kind == d.PONG:
-            self._end(request)
+            self._requests.end(request)
             since = now if request.sent_at is None else request.sent_at
             events.append(Pong(received_ns, envelope.req_id, now - since))
             return
-        self._count_answer(request, envelope, received_ns, events)
-
-    def _unmatched(self, envelope: Envelope) -> str:
-        """Say what is odd about an answer: late ones are told from foreign ones (quirk O7)."""
-        ended = self._ended.get(-1 if envelope.req_id is None else envelope.req_id)
-        if ended and ended == self._dialect.method(envelope):
-            return f"one more answer to {ended} {envelope.req_id}, which had ended"
-        return "an answer that fits no request, or more than one"
-
-    def _end(self, request: _Request) -> None:
-        del self._requests[request.req_id]
-        self._ended.pop(request.req_id, None)
-        self._ended[request.req_id] = request.entry.name
-        if len(self._ended) > _REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+        if request.take(envelope.error, {} if envelope.error else self._dialect.result(envelope)):
+            self._settle(request, received_ns, events)
 
     def _verdict(self, envelope: Envelope, received_ns: int) -> Event:
         """An answer in a file of frames: nobody here asked."""
@@ -590,40 +533,11 @@ class ClientProtocol:
             return Rejected(received_ns, method, req_id, envelope.error)
         return Reply(received_ns, method, req_id, self._dialect.result(envelope))
 
-    def _answered(self, envelope: Envelope) -> _Request | None:
-        """Match by `req_id`; without one, only when exactly one of that kind is waiting (quirk O10).
-
-        Pongs come in the order of pings, so that the oldest is meant.
-        """
-        if envelope.req_id is not None:
-            request = self._requests.get(envelope.req_id)
-            is_its = request is not None and request.left and request.entry.reply == envelope.name
-            return request if is_its else None
-        waiting = [request for request in self._sent() if request.entry.reply == envelope.name]
-        return waiting[0] if len(waiting) == 1 or (waiting and envelope.kind == d.PONG) else None
-
-    def _count_answer(self, request: _Request, envelope: Envelope, received_ns: int, events: Events) -> None:
-        """v1 answers once for each order of a cancel, without naming it (quirk O5)."""
-        request.answers += 1
-        if envelope.error:
-            request.errors.append(envelope.error)
-        else:
-            request.results.update(self._dialect.result(envelope))
-        if request.answers >= request.expected:
-            self._settle(request, received_ns, events)
-
-    def _settle(self, request: _Request, received_ns: int, events: Events) -> None:
-        self._end(request)
-        name = request.entry.name
-        if not request.errors:
-            events.append(Reply(received_ns, name, request.req_id, request.results))
-            return
-        error = ", ".join(dict.fromkeys(request.errors))
-        if request.expected > 1:
-            error += f" ({len(request.errors)} of {request.expected}; v1 does not say which)"
-        if request.errors[0].startswith(_INVALID_SESSION) and request.session == self._session:
-            self.token_refused = True
-        events.append(Rejected(received_ns, name, request.req_id, error))
+    def _settle(self, request: Request, received_ns: int, events: Events) -> None:
+        self._requests.end(request)
+        if request.errors and request.errors[0].startswith(_INVALID_SESSION):
+            self.token_refused = self.token_refused or request.session == self._session
+        events.append(request.verdict(received_ns))
 
     def _error(self, envelope: Envelope, frame: bytes, received_ns: int, now: float, events: Events) -> None:
         """An error the exchange could not attribute; we try (v1.md 5.7)."""
@@ -644,9 +558,9 @@ class ClientProtocol:
         else:
             events.append(_violation(f"error event: {shown(envelope.error)}", frame, received_ns))
 
-    def _erring(self, envelope: Envelope) -> _Request | None:
+    def _erring(self, envelope: Envelope) -> Request | None:
         """The request an error event must mean: by its number, or because nothing else was asked."""
-        sent = self._sent()
+        sent = self._requests.sent
         if envelope.req_id is not None:
             return next((request for request in sent if request.req_id == envelope.req_id), None)
         others = (
@@ -656,27 +570,16 @@ class ClientProtocol:
         )
         return sent[0] if len(sent) == 1 and not others else None
 
-    def _unanswered(self, request: _Request, received_ns: int, cause: str) -> Answered:
-        """End a request without all its answers; one refusal may stand for a whole cancel (quirk O5)."""
-        self._end(request)
-        name, errors = request.entry.name, request.errors
-        if len(errors) == request.answers == 1 and not errors[0].startswith("EOrder:"):
-            return Rejected(received_ns, name, request.req_id, errors[0])
-        hint = cause
-        if request.answers:
-            hint += f"; {request.answers} of {request.expected} answers came"
-        if errors:
-            hint += f", refused: {', '.join(dict.fromkeys(errors))}"
-        if request.entry.trading:
-            hint += "; look at open orders and own trades before sending it again"
-        return Unanswered(received_ns, name, request.req_id, hint)
+    def _unanswered(self, request: Request, received_ns: int, cause: str) -> Answered:
+        self._requests.end(request)
+        return request.unanswered(cause, received_ns)
 
     # ---- time
 
     def next_deadline(self) -> float | None:
         """Return the monotonic time at which `on_deadline` wants to be called, or None."""
         times = [self._connect_at, self._phase_deadline]
-        times += [request.deadline for request in self._requests.values()]
+        times += [request.deadline for request in self._requests]
         if self._phase == _READY:
             times += [self._silence_deadline(), self._steady_at]
             if self._ask_at is not None:  # what is due has to wait for the pace
@@ -708,7 +611,7 @@ class ClientProtocol:
             what = "greeting" if self._phase == _GREETING else "connection"
             cause = f"no {what} within {self._options.connect_timeout_s:g} s"
             return self.lost(cause, received_ns, now)
-        for request in self._sent():
+        for request in self._requests.sent:
             if request.deadline is not None and now >= request.deadline:
                 waited = f"no answer within {self._options.ack_timeout_s:g} s"
                 events.append(self._unanswered(request, received_ns, waited))
@@ -723,7 +626,7 @@ class ClientProtocol:
             if self._probed_at is not None:
                 return [*events, *self.lost(f"silent for {now - self._heard_at:.0f} s", received_ns, now)]
             self._probed_at = now
-            self._probe_id = self._next_req_id()
+            self._probe_id = self._requests.free_number()
             self._send(self._dialect.ping(self._probe_id))
         due = self._first_due()
         if due is not None and now >= due:
@@ -753,8 +656,7 @@ class ClientProtocol:
         """Return the frames that are to leave now; their requests count as sent from here on."""
         if not self._out:
             return []
-        for request in self._requests.values():
-            request.left = request.sent_at is not None
+        self._requests.taken()
         out, self._out = self._out, []
         return out
 
@@ -765,19 +667,13 @@ class ClientProtocol:
     def _auth(self, entry: Entry) -> str:
         return self._token if entry.access == PRIVATE else ""
 
-    def _next_req_id(self) -> int:
-        self._last_req_id += 1
-        while self._last_req_id in self._requests:
-            self._last_req_id += 1
-        return self._last_req_id
-
     def _act(self, now: float) -> None:
         """Ask for what is wanted, if the connection is ready; want a connection, if there is none."""
         if self._adopt:
             return
         if self._phase == _READY:
             self._ask_for_all(now)
-            for request in self._requests.values():
+            for request in self._requests:
                 if request.sent_at is None:
                     self._send_request(request, now)
         elif (
@@ -795,12 +691,10 @@ class ClientProtocol:
         self._connect_at = now + wait if wait else None
         self.wants = STAY if wait else CONNECT
 
-    def _send_request(self, request: _Request, now: float) -> None:
-        entry, values = request.bound.entry, request.bound.values
-        numbered = entry.trading or _req_id_of(request.bound) is not None
-        self._send(
-            self._dialect.command(entry, values, self._auth(entry), request.req_id if numbered else None)
-        )
+    def _send_request(self, request: Request, now: float) -> None:
+        entry = request.entry
+        number = request.req_id if request.numbered else None
+        self._send(self._dialect.command(entry, request.bound.values, self._auth(entry), number))
         request.session = self._session
         request.sent_at = now
         request.deadline = now + self._options.ack_timeout_s
@@ -863,12 +757,6 @@ def _is_due(subscription: Subscription, now: float) -> bool:
 def _patience(seconds: float, tries: int) -> float:
     """Twice as long at each further try, up to 32 times."""
     return seconds * 2.0 ** max(0, min(tries, 5))
-
-
-def _req_id_of(bound: Bound) -> int | None:
-    """Return the number the user gave a request, if any."""
-    given = bound.values.get("reqid", bound.values.get("req_id"))
-    return given if isinstance(given, int) else None
 
 
 def _violation(cause: str, frame: bytes, received_ns: int, channel: str = "", symbol: str = "") -> Violation:

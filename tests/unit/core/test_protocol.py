@@ -578,9 +578,11 @@ def test_a_request_unanswered_in_time_is_unknown_and_never_sent_again() -> None:
 
 
 def test_a_request_sent_and_cut_off_is_unknown_and_ends_a_one_shot_without_failure() -> None:
-    talk = Talk("cancelAll")
+    talk = Talk()
+    bound = talk.want("cancelAll")
+    assert not talk.protocol.has_sent(bound)
     talk.open("t")
-    assert talk.protocol.has_sent(talk.protocol._requests[talk.ids[0]].bound)
+    assert talk.protocol.has_sent(bound)
     events = talk.lose("reset by peer")
     assert kinds(events) == [Disconnected, Unanswered]
     assert (talk.protocol.wants, talk.protocol.failure) == (CLOSE, None)

@@ -1,0 +1,184 @@
+"""Requests on their way and the answers they await: one request, one end.
+
+    made ──frame queued──▶ due to leave ──taken by the shell──▶ sent ──answers──▶ Reply, Rejected
+      ▲                          │ connection lost                └──deadline, loss──▶ Unanswered
+      └──────────────────────────┘
+
+A request counts as sent from the moment the shell takes its frame, and from then on it is never sent again.
+Answers are matched by `req_id`; one without a number counts only when exactly one request of its kind waits
+(quirk O10). v1 answers once for each order of a cancel, without naming it (quirk O5).
+"""
+
+from __future__ import annotations
+
+from krakenws.core.events import Rejected, Reply, Unanswered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from krakenws.core.catalog import Bound, Entry
+    from krakenws.core.dialect import Envelope
+    from krakenws.core.events import Answered
+
+_REMEMBERED = 256
+"""Ended requests of which a further answer is recognised."""
+
+
+class Request:
+    """One request, and what its answers have said so far.
+
+    Attributes:
+        bound: the command with its values.
+        req_id: its number, whether or not the frame carries it.
+        numbered: whether the frame carries it: trading always does, a ping only with the user's own number.
+        sent_at: monotonic seconds at which its frame was queued, or None.
+        left: the shell has taken the frame.
+        deadline: when its answer is overdue, or None.
+        session: the token it was made with, as a count.
+        errors: the refusals among its answers, as sent.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_expected",
+        "_results",
+        "bound",
+        "deadline",
+        "errors",
+        "left",
+        "numbered",
+        "req_id",
+        "sent_at",
+        "session",
+    )
+
+    def __init__(self, bound: Bound, req_id: int) -> None:
+        values = bound.values
+        ids = (values.get(bound.entry.answers), values.get("cl_ord_id"))
+        self.bound = bound
+        self.req_id = req_id
+        self.numbered = bound.entry.trading or _number_of(bound) is not None
+        self.sent_at: float | None = None
+        self.left = False
+        self.deadline: float | None = None
+        self.session = 0
+        self.errors: list[str] = []
+        self._expected = sum(len(listed) for listed in ids if isinstance(listed, list)) or 1
+        self._answers = 0
+        self._results: dict[str, Any] = {}
+
+    @property
+    def entry(self) -> Entry:
+        """What was asked."""
+        return self.bound.entry
+
+    def take(self, error: str, result: dict[str, Any]) -> bool:
+        """Count an answer; return whether it was the last one expected."""
+        self._answers += 1
+        if error:
+            self.errors.append(error)
+        else:
+            self._results.update(result)
+        return self._answers >= self._expected
+
+    def verdict(self, received_ns: int) -> Answered:
+        """Return what its answers amount to."""
+        name = self.entry.name
+        if not self.errors:
+            return Reply(received_ns, name, self.req_id, self._results)
+        error = ", ".join(dict.fromkeys(self.errors))
+        if self._expected > 1:
+            error += f" ({len(self.errors)} of {self._expected}; v1 does not say which)"
+        return Rejected(received_ns, name, self.req_id, error)
+
+    def unanswered(self, cause: str, received_ns: int) -> Answered:
+        """Return its end without all its answers; one refusal may stand for a whole cancel (quirk O5)."""
+        name, errors = self.entry.name, self.errors
+        if len(errors) == self._answers == 1 and not errors[0].startswith("EOrder:"):
+            return Rejected(received_ns, name, self.req_id, errors[0])
+        hint = cause
+        if self._answers:
+            hint += f"; {self._answers} of {self._expected} answers came"
+        if errors:
+            hint += f", refused: {', '.join(dict.fromkeys(errors))}"
+        if self.entry.trading:
+            hint += "; look at open orders and own trades before sending it again"
+        return Unanswered(received_ns, name, self.req_id, hint)
+
+
+class Requests:
+    """The requests of one conversation that have not ended, in the order they were made."""
+
+    __slots__ = ("_ended", "_last_number", "_open")
+
+    def __init__(self) -> None:
+        self._open: dict[int, Request] = {}
+        self._ended: dict[int, str] = {}
+        self._last_number = 0
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(tuple(self._open.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def add(self, bound: Bound) -> Request:
+        """Begin a request, under the user's number if it has one that is free."""
+        given = _number_of(bound)
+        number = given if given is not None and given not in self._open else self.free_number()
+        request = self._open[number] = Request(bound, number)
+        return request
+
+    def free_number(self) -> int:
+        """Return a `req_id` that no open request has."""
+        self._last_number += 1
+        while self._last_number in self._open:
+            self._last_number += 1
+        return self._last_number
+
+    @property
+    def sent(self) -> list[Request]:
+        """Those whose frames the shell has taken."""
+        return [request for request in self._open.values() if request.left]
+
+    def taken(self) -> None:
+        """The shell takes all frames that are queued."""
+        for request in self._open.values():
+            request.left = request.sent_at is not None
+
+    def lost(self) -> None:
+        """The connection is gone: what had not left may still be sent."""
+        for request in self._open.values():
+            request.sent_at = request.deadline = None
+
+    def end(self, request: Request) -> None:
+        """Forget a request but for its name, by which a further answer is recognised."""
+        del self._open[request.req_id]
+        self._ended.pop(request.req_id, None)
+        self._ended[request.req_id] = request.entry.name
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+
+    def answered_by(self, envelope: Envelope, *, is_pong: bool) -> Request | None:
+        """Return the request an answer belongs to. Pongs come in the order of pings: the oldest is meant."""
+        if envelope.req_id is not None:
+            request = self._open.get(envelope.req_id)
+            is_its = request is not None and request.left and request.entry.reply == envelope.name
+            return request if is_its else None
+        waiting = [request for request in self.sent if request.entry.reply == envelope.name]
+        return waiting[0] if len(waiting) == 1 or (waiting and is_pong) else None
+
+    def unmatched(self, envelope: Envelope, method: str) -> str:
+        """Say what is odd about an answer to nothing: late ones are told from foreign ones (quirk O7)."""
+        ended = self._ended.get(-1 if envelope.req_id is None else envelope.req_id)
+        if ended and ended == method:
+            return f"one more answer to {ended} {envelope.req_id}, which had ended"
+        return "an answer that fits no request, or more than one"
+
+
+def _number_of(bound: Bound) -> int | None:
+    """Return the number the user gave a request, if any."""
+    given = bound.values.get("reqid", bound.values.get("req_id"))
+    return given if isinstance(given, int) else None
