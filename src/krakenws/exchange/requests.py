@@ -81,7 +81,10 @@ def _has_type(param: Param, value: object) -> bool:
 
 
 def command_values(entry: Entry, message: dict[str, Any]) -> Values:
-    """Return a command's parameters, checked by the catalog's own rules."""
+    """Return a command's parameters, checked by the catalog's own rules.
+
+    Empty text means "not given", as third-party clients rely on; only flags can be cleared by it.
+    """
     params = {param.wire or param.name: param for param in reversed(entry.params)}
     values: Values = {}
     for field, value in message.items():
@@ -90,6 +93,10 @@ def command_values(entry: Entry, message: dict[str, Any]) -> Values:
         if field not in params:
             spoken = "".join(f" {c.lower()}" if c.isupper() else c for c in entry.name)
             raise Refusal(f"Unsupported field: '{field}' for the given msg type: {spoken}")
+        if value == "":
+            if field == "oflags":
+                values[field] = value
+            continue
         if not _is_valid(params[field], value):
             raise Refusal(f"EGeneral:Invalid arguments:{field}")
         values[field] = value

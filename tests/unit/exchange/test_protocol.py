@@ -365,3 +365,13 @@ def test_whatever_json_a_client_sends_it_is_answered(message: object, private: b
     answers = [frame for frame in Conversation(private=private).say(message) if frame[:1] == b"{"]
     assert answers
     assert all(isinstance(json.loads(frame)["event"], str) for frame in answers)
+
+
+def test_an_empty_field_of_an_order_means_that_it_is_not_given() -> None:
+    client = Conversation(private=True)
+    client.venue.answers = [{"status": "ok"}]
+    order = {"pair": "XBT/USD", "type": "buy", "ordertype": "market", "volume": "1"}
+    client.say({"event": "addOrder", "token": "t", **order, "price": "", "userref": "", "oflags": ""})
+    ((_, _, values),) = client.venue.commands
+    assert values == {**order, "oflags": ""}
+    assert client.error({"event": "addOrder", "token": "t", **order, "volume": ""}).endswith("volume")

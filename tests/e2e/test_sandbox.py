@@ -1,0 +1,161 @@
+"""The installed command against `krakenws sandbox`: market data, orders, refusals, over real sockets."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from krakenws.exchange.keys import DEMO_KEY, DEMO_SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.conftest import Certificates
+    from tests.support.command import Command, Process, Result
+
+
+@contextmanager
+def sandbox(command: Command, *words: str) -> Iterator[tuple[Process, dict[str, str]]]:
+    """Run a sandbox on any free port; give the process and what it printed."""
+    with command.start("sandbox", "--listen", "127.0.0.1:0", "--seed", "1", *words) as process:
+        lines = [process.line().partition(": ") for _ in range(5)]
+        yield process, {name: value for name, _, value in lines}
+
+
+class Desk:
+    """The command, pointed at a sandbox with a token of the demo account."""
+
+    def __init__(self, command: Command, told: dict[str, str], *more: str) -> None:
+        self._command = command
+        self._words = [
+            *("--public-url", told["public"]),
+            *("--private-url", told["private"]),
+            *("--rest-url", told["REST"]),
+            "-ojson",
+            *more,
+        ]
+        command.environ["KRAKEN_API_KEY"] = told["API key"]
+        command.environ["KRAKEN_API_SECRET"] = told["API secret"]
+        result = self.run("token")
+        assert result.code == 0, result.err
+
+    def run(self, *words: str) -> Result:
+        return self._command.run(*words, *self._words)
+
+    @contextmanager
+    def follow(self, *words: str) -> Iterator[Process]:
+        with self._command.start(*words, *self._words) as process:
+            yield process
+
+    def place(self, *words: str) -> str:
+        result = self.run("addOrder", "pair=XBT/USD", *words)
+        assert result.code == 0, result.err
+        (reply,) = [event for event in result.events if event["event"] == "reply"]
+        return str(reply["result"]["order_id"])
+
+
+def test_the_sandbox_prints_its_endpoints_and_the_demo_key(krakenws: Command) -> None:
+    with sandbox(krakenws) as (process, told):
+        port = told["public"].rpartition(":")[2]
+        assert told == {
+            "public": f"ws://127.0.0.1:{port}",
+            "private": f"ws://127.0.0.1:{port}/auth",
+            "REST": f"http://127.0.0.1:{port}",
+            "API key": DEMO_KEY,
+            "API secret": DEMO_SECRET,
+        }
+        process.terminate()
+        assert process.finish().code in {0, 130, 143}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_prices_and_a_verified_book_over_a_socket(
+    krakenws: Command, certificates: Certificates, secure: bool
+) -> None:
+    tls = ["--tls", certificates.chain, certificates.key] if secure else []
+    with sandbox(krakenws, "--rate", "500", *tls) as (_, told):
+        desk = Desk(krakenws, told, "--cafile", certificates.authority)
+        result = desk.run("ticker", "XBT/USD", "--count", "3")
+        assert result.code == 0, result.err
+        result = desk.run("book", "ETH/USD", "XBT/USD", "100", "--count", "300")
+    assert result.code == 0, result.err
+    updates = [event for event in result.events if event["event"] == "update"]
+    assert [u["trust"] for u in updates if u["type"] == "update"] == ["verified"] * (len(updates) - 2)
+    assert {u["symbol"] for u in updates} == {"ETH/USD", "XBT/USD"}
+
+
+def test_an_order_is_placed_shown_cancelled_and_another_one_filled(krakenws: Command) -> None:
+    with sandbox(krakenws) as (_, told):
+        desk = Desk(krakenws, told)
+        with desk.follow("openOrders") as orders:
+            assert orders.event("update")["data"] == []
+            placed = desk.place("type=buy", "ordertype=limit", "price=70000", "volume=0.01")
+            shown = [orders.event("update")["data"][0] for _ in range(2)]
+            assert [(o["order_id"], o["order_status"]) for o in shown] == [
+                (placed, "pending"),
+                (placed, "open"),
+            ]
+            assert desk.run("cancelOrder", f"txid={placed}").code == 0
+            assert orders.event("update")["data"][0]["order_status"] == "canceled"
+        with desk.follow("ownTrades") as trades:
+            assert trades.event("update")["data"] == []
+            filled = desk.place("type=buy", "ordertype=market", "volume=0.01")
+            assert trades.event("update")["data"][0]["order_id"] == filled
+
+
+def test_refusals_of_the_exchange_are_exit_code_5_and_a_bad_token_is_3(krakenws: Command) -> None:
+    with sandbox(krakenws) as (_, told):
+        desk = Desk(krakenws, told)
+        buy = ("addOrder", "pair=XBT/USD", "type=buy")
+        for words, error in (
+            ((*buy, "ordertype=market", "volume=50"), "EOrder:Insufficient funds"),
+            ((*buy, "ordertype=limit", "price=70000", "volume=0.00001"), "EOrder:Order minimum not met"),
+            ((*buy, "ordertype=limit", "price=70000.01", "volume=0.01"), "EOrder:Invalid price"),
+            (
+                (*buy, "ordertype=limit", "price=99000", "volume=0.01", "oflags=post"),
+                "EOrder:Post only order",
+            ),
+            (("cancelOrder", "txid=OADMSD-7AGC3-IMB46A"), "EOrder:Unknown order"),
+        ):
+            result = desk.run(*words)
+            assert result.code == 5, (words, result.err)
+            assert error in result.err
+        krakenws.store_token("nonsense" * 5)
+        del krakenws.environ["KRAKEN_API_KEY"], krakenws.environ["KRAKEN_API_SECRET"]
+        result = desk.run("cancelAll")
+        assert result.code == 3, result.err
+
+
+def test_the_truth_log_and_faults_from_the_start(krakenws: Command, tmp_path: Path) -> None:
+    faults, truth = tmp_path / "faults.json", tmp_path / "truth.jsonl"
+    faults.write_text('{"fault": "lose_answer", "method": "addOrder"}')
+    with sandbox(krakenws, "--faults", str(faults), "--truth", str(truth)) as (_, told):
+        desk = Desk(krakenws, told)
+        order = ("type=buy", "ordertype=limit", "price=70000", "volume=0.01")
+        result = desk.run("addOrder", "pair=XBT/USD", *order, "--ack-timeout", "1s")
+        assert result.code == 6, result.err
+        entries = [json.loads(line) for line in truth.read_text().splitlines()]
+    assert [e["fault"] for e in entries if e["event"] == "Fault"] == ["lose_answer"]
+    assert [e["order"]["qty"] for e in entries if e.get("order", {}).get("owner") == "demo"] == ["0.01"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--pairs", "NOPE"], "the sandbox has no pair NOPE"),
+        (["--faults", "nowhere.json"], "cannot read nowhere.json"),
+        (["--faults", '{"fault": "earthquake"}'], "earthquake"),
+        (["--truth", "nowhere/truth"], "cannot write nowhere/truth"),
+        (["--listen", "127.0.0.1:99999"], "not HOST:PORT"),
+    ],
+)
+def test_a_senseless_word_is_one_sentence_and_exit_code_2(
+    krakenws: Command, words: list[str], sentence: str
+) -> None:
+    result = krakenws.run("sandbox", *words)
+    assert result.code == 2
+    assert sentence in result.sentence
