@@ -371,7 +371,7 @@ def test_an_empty_field_of_an_order_means_that_it_is_not_given() -> None:
     client = Conversation(private=True)
     client.venue.answers = [{"status": "ok"}]
     order = {"pair": "XBT/USD", "type": "buy", "ordertype": "market", "volume": "1"}
-    client.say({"event": "addOrder", "token": "t", **order, "price": "", "userref": "", "oflags": ""})
+    client.say({"event": "addOrder", "token": "good", **order, "price": "", "userref": "", "oflags": ""})
     ((_, _, values),) = client.venue.commands
     assert values == {**order, "oflags": ""}
-    assert client.error({"event": "addOrder", "token": "t", **order, "volume": ""}).endswith("volume")
+    assert client.error({"event": "addOrder", "token": "good", **order, "volume": ""}).endswith("volume")
