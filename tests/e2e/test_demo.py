@@ -14,17 +14,26 @@ from tests.support.command import ROOT, Command
 
 DEADLINE_S = 60.0
 KEY_LINES = (
-    "serving demo at ws://127.0.0.1:",
+    "public: ws://127.0.0.1:",
     "subscribed to ticker XDG/XBT",
-    "XBT/USD  ✓  bid",
+    "XBT/USD  ✓  ",
     '"trust":"verified"',
     "subscribed to spread XBT/USD",
+    "(cl_ord_id first, order O",
+    "  open      buy 0.01000000 XBT/USD @ limit 70000.00000\n",
+    "accepted: amendOrder (amend_id T",
+    "  buy    0.01000000  XBT/USD at ",
+    "  closed    buy 0.01000000 XBT/USD at ",
+    "accepted: cancelAll (count 1)",
+    "  canceled  sell 1.50000000 ETH/EUR",
     "krakenws: ticker DOG/CAT refused: Currency pair not supported DOG/CAT\n[exit code 5]",
+    "krakenws: addOrder refused: EOrder:Insufficient funds\n[exit code 5]",
     "krakenws: there is no command tikcer; did you mean ticker?\n[exit code 2]",
     "pong in ",
     'Client -> WebSocket: {"event":"subscribe"',
     "received,type,symbol,price,qty,side,ord_type,timestamp,misc\n2",
 )
+WIDTH_COLUMNS = 100
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
@@ -48,3 +57,5 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing_behind(krakenws: Com
     assert (done.returncode, done.stderr) == (0, "")
     assert [line for line in KEY_LINES if line not in done.stdout] == []
     assert list(temporary.iterdir()) == []
+    told = [line for line in done.stdout.splitlines() if "{" not in line and str(temporary) not in line]
+    assert [line for line in told if len(line) > WIDTH_COLUMNS and ",update," not in line] == []

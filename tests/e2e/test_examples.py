@@ -1,4 +1,4 @@
-"""What examples and pages show runs as shown, against a replayed market."""
+"""What examples and pages show runs as shown, against a sandbox exchange."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq
 
 @pytest.fixture
 def market(krakenws: Command) -> Iterator[Command]:
-    """The command, talking to a replayed market and found by its name, as in a user's shell."""
+    """The command, talking to a fast sandbox and found by its name, as in a user's shell."""
     beside_python = str(Path(sys.executable).parent)
     krakenws.environ["PATH"] = beside_python + os.pathsep + krakenws.environ["PATH"]
-    with krakenws.start("replay", "demo", "--loop", "--speed", "20", "--listen", "127.0.0.1:0") as server:
-        url = server.line().rpartition(" ")[2]
-        krakenws.environ |= {"KRAKENWS_PUBLIC_URL": url, "KRAKENWS_PRIVATE_URL": f"{url}/auth"}
+    words = ("sandbox", "--pairs", "XBT/USD,ETH/EUR", "--rate", "300", "--listen", "127.0.0.1:0")
+    with krakenws.start(*words) as server:
+        krakenws.environ["KRAKENWS_PUBLIC_URL"] = server.line().removeprefix("public: ")
         yield krakenws
 
 
 def run(market: Command, block: Block) -> None:
+    here = f"--sandbox={market.environ['KRAKENWS_PUBLIC_URL']}"
     for script in block.scripts:
         if script.startswith("export "):
-            continue  # of the market's address, which is another one here
-        done = market.shell(script)
+            continue  # of keys that are not given
+        done = market.shell(script.replace("--sandbox", here))
         assert done.code == ENDS[block.mark], (script, done)
 
 

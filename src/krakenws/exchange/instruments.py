@@ -233,6 +233,7 @@ USDC/USD  =         184  4 8 8  8  0.0001     5         3  1.0000      deep
 EUR/USD   ZEURZUSD  193  5 5 8  5  0.00001    5         1  1.15998     deep
 ADA/USD   =          82  6 8 8  8  0.000001   25        3  0.421310    normal
 LTC/USD   XLTCZUSD   27  2 5 8  5  0.01       0.05      3  71.85       normal
+LTC/EUR   XLTCZEUR   26  2 5 8  5  0.01       0.05      3  61.94       normal
 LINK/USD  =         196  5 8 8  8  0.00001    0.5       3  11.20460    normal
 DOT/USD   =         252  4 6 8  6  0.0001     0.5       3  2.1184      normal
 XMR/USD   XXMRZUSD   62  2 8 8  8  0.01       0.05      2  341.07      normal
@@ -249,6 +250,7 @@ PAXG/USD  =         222  2 5 8  5  0.05       0.004     1  4187.35     thin
 XBT/CHF   =          29  1 5 8  5  0.1        0.00005   1  67680.2     thin
 ETH/CHF   =          31  2 5 8  5  0.01       0.001     1  1893.85     thin
 ADA/XBT   =          85  8 9 8  9  0.00000001 25        3  0.00000501  thin
+XDG/XBT   XXDGXXBT   60  8 9 8  9  0.00000001 50        1  0.00000124  thin
 GRT/ETH   =         283  7 9 8  9  0.0000001  20        1  0.0000204   thin
 KSM/XBT   =         228  6 8 8  8  0.000001   0.1       1  0.000112    thin
 SC/EUR    =         120  5 6 8  6  0.00001    1500      1  0.00262     thin
