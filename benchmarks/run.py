@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-SUB_REPORTS = ("codec.py", "book.py", "rows.py")
+SUB_REPORTS = ("codec.py", "book.py", "rows.py", "sandbox.py")
 DEADLINE_S = 30.0
 RATE = 5000
 STAMP = re.compile(rb'"(\d{20})"')
@@ -404,7 +404,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure krakenws beside its rivals, in the same run.")
     parser.add_argument("--quick", action="store_true", help="less of everything; RESULTS.md stays as it is")
-    parser.add_argument("--all", action="store_true", help="also run codec.py, book.py and rows.py")
+    parser.add_argument("--all", action="store_true", help="also run the sub-reports")
     chosen = parser.parse_args()
     sizes = QUICK if chosen.quick else FULL
     text = report(measure(sizes), sizes)

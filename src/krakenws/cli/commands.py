@@ -351,48 +351,58 @@ def _decode(context: Context, words: list[str]) -> int:
 
 
 def _replay(context: Context, words: list[str]) -> int:
+    from krakenws.cli.certificates import serving_with
     from krakenws.cli.replay import run_replay
 
     if len(words) != 1:
         raise UsageError("replay needs one recording: a file, - for standard input, or demo")
     settings = context.settings
-    tls = settings.get("tls")
+    with serving_with(settings.get("tls")) as (tls, authority):
 
-    def ready(url: str) -> None:
-        context.out.write(f"serving {words[0]} at {url}\n".encode())
-        context.note(f"try: krakenws ticker XBT/USD --public-url {url}")
+        def ready(url: str) -> None:
+            context.out.write(f"serving {words[0]} at {url}\n{_authority(authority)}".encode())
+            trusting = f" --cafile {authority}" if authority else ""
+            context.note(f"try: krakenws ticker XBT/USD --public-url {url}{trusting}")
 
-    return run_replay(
-        words[0],
-        listen=str(settings.get("listen", "127.0.0.1:8766")),
-        speed=str(settings.get("speed", "1")),
-        loop=bool(settings.get("loop")),
-        tls=tls if isinstance(tls, tuple) else None,
-        ready=ready,
-    )
+        return run_replay(
+            words[0],
+            listen=str(settings.get("listen", "127.0.0.1:8766")),
+            speed=str(settings.get("speed", "1")),
+            loop=bool(settings.get("loop")),
+            tls=tls,
+            ready=ready,
+        )
+
+
+def _authority(path: str) -> str:
+    """Return the line that says whom the clients of a server have to trust, if there is one."""
+    return f"CA: {path}\n" if path else ""
 
 
 def _sandbox(context: Context, words: list[str]) -> int:
+    from krakenws.cli.certificates import serving_with
     from krakenws.cli.sandbox import run_sandbox
 
     if words:
         raise UsageError(f"sandbox takes no words: {words[0]}; pairs are given with --pairs")
     settings = context.settings
-    tls, seed, rate = settings.get("tls"), settings.get("seed"), settings.get("rate")
+    seed, rate = settings.get("seed"), settings.get("rate")
+    with serving_with(settings.get("tls")) as (tls, authority):
 
-    def ready(text: str) -> None:
-        context.out.write(text.encode())
+        def ready(text: str) -> None:
+            context.out.write(f"{text}{_authority(authority)}".encode())
 
-    return run_sandbox(
-        listen=str(settings.get("listen", "")),
-        seed=seed if isinstance(seed, int) else 1,
-        pairs=str(settings.get("pairs", "")),
-        rate=rate if isinstance(rate, float) else None,
-        tls=tls if isinstance(tls, tuple) else None,
-        faults=str(settings.get("faults", "")),
-        truth=str(settings.get("truth", "")),
-        ready=ready,
-    )
+        return run_sandbox(
+            listen=str(settings.get("listen", "")),
+            seed=seed if isinstance(seed, int) else 1,
+            pairs=str(settings.get("pairs", "")),
+            rate=rate if isinstance(rate, float) else None,
+            tls=tls,
+            limits=bool(settings.get("limits")),
+            faults=str(settings.get("faults", "")),
+            truth=str(settings.get("truth", "")),
+            ready=ready,
+        )
 
 
 # ---- tables

@@ -110,6 +110,8 @@ class Option:
     parse: Callable[[str], Setting] | None = None
     tools: tuple[str, ...] = ()
     words: int = 1
+    alone: str | None = None
+    """A first word that needs no second."""
     only_argv: bool = False
     bare: Setting = None
     """What it is set to when it stands without `=VALUE`, for an option whose value may be left out."""
@@ -210,11 +212,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("loop", "begin again at the end of the recording", tools=("replay",), only_argv=True),
     Option(
         "tls",
-        "serve wss:// with this certificate and key (PEM files)",
-        metavar="CERT KEY",
+        "serve wss:// with this certificate and key (PEM files), or with those made on the spot",
+        metavar="CERT KEY|self",
         parse=_text,
         tools=("replay", "sandbox"),
         words=2,
+        alone="self",
         only_argv=True,
     ),
     Option(
@@ -236,6 +239,9 @@ OPTIONS: tuple[Option, ...] = (
         parse=_text,
         tools=("sandbox",),
         only_argv=True,
+    ),
+    Option(
+        "limits", "hold clients to Kraken's connection and message limits", tools=("sandbox",), only_argv=True
     ),
     Option(
         "truth",
@@ -295,7 +301,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "sandbox",
         "Run a Kraken on this machine, with a market that lives and money that is not real.",
-        "sandbox [--listen HOST:PORT] [--seed N] [--pairs PAIR,…] [--rate N] [--tls CERT KEY]",
+        "sandbox [--listen HOST:PORT] [--seed N] [--pairs PAIR,…] [--rate N] [--tls CERT KEY|self]",
         ("sandbox", "sandbox --seed 7 --rate 50 --listen 127.0.0.1:9000"),
         (
             "API v1 at / (public) and /auth (private), REST under /0/public and /0/private",
@@ -306,7 +312,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "replay",
         "Serve a recording as an exchange on loopback.",
-        "replay FILE|demo [--speed N|max] [--listen HOST:PORT] [--loop] [--tls CERT KEY]",
+        "replay FILE|demo [--speed N|max] [--listen HOST:PORT] [--loop] [--tls CERT KEY|self]",
         ("replay demo", "replay frames.jsonl --speed max --listen 127.0.0.1:9000"),
         ("then: krakenws ticker XBT/USD --public-url ws://127.0.0.1:8766",),
     ),
@@ -464,13 +470,15 @@ class _Reader:
             self.settings[option.key] = option.bare
             return
         values = [] if text is None else [text]
-        while len(values) < option.words:
+        while len(values) < option.words and (not values or values[0] != option.alone):
             if self._at >= len(self._argv):
                 raise UsageError(f"--{option.name} needs {option.metavar}")
             values.append(self._argv[self._at])
             self._at += 1
         parsed = [read_setting(option, value, f"--{option.name}") for value in values]
-        self.settings[option.key] = parsed[0] if option.words == 1 else (str(parsed[0]), str(parsed[1]))
+        self.settings[option.key] = (
+            parsed[0] if option.words == 1 else (str(parsed[0]), str(parsed[1]) if parsed[1:] else "")
+        )
 
 
 def read_setting(option: Option, text: str, source: str) -> Setting:

@@ -23,6 +23,7 @@ def run_sandbox(
     pairs: str,
     rate: float | None,
     tls: tuple[str, str] | None,
+    limits: bool,
     faults: str,
     truth: str,
     ready: Callable[[str], None],
@@ -35,6 +36,7 @@ def run_sandbox(
         pairs: names in any spelling with commas between; "" is all.
         rate: transactions a second of the liveliest pairs, others in proportion; None is lifelike.
         tls: PEM files of a certificate chain and its key.
+        limits: whether clients are held to Kraken's connection and message limits.
         faults: a file of fault rules as JSON, or the JSON itself; "" for none.
         truth: a file for the exchange's own account as JSON lines, `-` is standard error; "" for none.
         ready: called once connections are accepted with five lines: the endpoints, the demo account's key
@@ -48,6 +50,7 @@ def run_sandbox(
 
     from krakenws.cli.replay import parse_listen
     from krakenws.exchange.fault_rules import parse_faults
+    from krakenws.exchange.limits import Limits
     from krakenws.exchange.sandbox import SandboxVenue
     from krakenws.net.server import run
 
@@ -64,6 +67,7 @@ def run_sandbox(
             now=now,
             truth=None if log is None else _writer(log),
         )
+        venue.limits = Limits() if limits else None
         venue.faults.add(rules, now)
         cut = run(venue, host, port, tls, lambda url: ready(_greeting(url)))
     if cut:

@@ -24,6 +24,7 @@ from json import dumps
 
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
 from krakenws.core.dialect import Malformed, decode
+from krakenws.core.pacing import Pace
 from krakenws.core.v1 import ENTRIES, V1
 from krakenws.exchange.fault_rules import (
     ACCEPT_THEN_CUT,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Entry, Values
     from krakenws.exchange.faults import FaultPlan
+    from krakenws.exchange.limits import Limits
     from krakenws.exchange.rest import RestApi
 
 HEARTBEAT_S = 1.0
@@ -56,6 +58,7 @@ _WRONG_ENDPOINT = {
     PRIVATE: "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",
     PUBLIC: "Public channels not available in this endpoint",
 }
+_TOO_FAST = {"errorMessage": "Exceeded msg rate", "event": "error"}
 _INVALID_SESSION = "ESession:Invalid session"
 _NO_PAIR_ALLOWED = "Pair field unsupported for this subscription type"
 _BAD_REQID = "Reqid field must be a positive integer less than 18446744073709551616"
@@ -111,6 +114,7 @@ class Venue:
         finished: nothing will ever come again: clients are closed with 1001.
         rest: its REST API on the same port, or None.
         faults: what is to go wrong on purpose, or None if nothing ever will.
+        limits: what it allows a client, set before it is served; None for anything.
     """
 
     status = "online"
@@ -120,6 +124,7 @@ class Venue:
     finished = False
     rest: RestApi | None = None
     faults: FaultPlan | None = None
+    limits: Limits | None = None
 
     def authorize(self, token: str) -> str:
         """Return the account a token stands for.
@@ -187,6 +192,8 @@ class ServerProtocol:
         self._deadline = now + IDLE_S
         self._connection_id = connection_id
         self._is_mute = False
+        limits = venue.limits
+        self._pace = None if limits is None else Pace(limits.messages_per_s, limits.burst)
         self.line = None if venue.faults is None else venue.faults.connected(V1, self.subscriptions)
         self.announce_status()
 
@@ -221,6 +228,11 @@ class ServerProtocol:
         if not isinstance(message, dict):
             self._send({"errorMessage": "Malformed request", "event": "error"})
             return
+        if self._pace is not None:
+            if self._pace.delay(now):
+                self._reply(message, _TOO_FAST)
+                return
+            self._pace.spend()
         event = message.get("event")
         if not isinstance(event, str):
             event = ""
@@ -280,7 +292,7 @@ class ServerProtocol:
         signed = self._access == PRIVATE and event != "ping"
         fault = self.line.asked(event, channel, symbols, now, signed=signed)
         if fault == EXCEEDED_RATE:
-            self._reply(message, {"errorMessage": "Exceeded msg rate", "event": "error"})
+            self._reply(message, _TOO_FAST)
         elif fault == INVALID_SESSION and event in _TRADING:
             answer = {"errorMessage": _INVALID_SESSION, "event": _TRADING[event].reply, "status": "error"}
             self._reply(message, answer)

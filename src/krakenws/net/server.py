@@ -34,6 +34,8 @@ from websockets.protocol import State
 
 from krakenws.errors import UsageError
 from krakenws.exchange.fault_rules import CLOSE, FREEZE
+from krakenws.exchange.faults import Page
+from krakenws.exchange.limits import Visitors
 from krakenws.exchange.protocol import ServerProtocol
 
 if TYPE_CHECKING:
@@ -163,6 +165,7 @@ class Server:
         self._clients: set[_Client] = set()
         self._frozen: set[_FaultyClient] = set()
         self._doors: set[Door] = set()
+        self._visitors = None if venue.limits is None else Visitors(venue.limits)
         self._wake = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -302,15 +305,19 @@ class Server:
         client.connection.transport.abort()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse paths that are no endpoint, and those before which a fault puts a page."""
+        """Refuse paths that are no endpoint, who comes too often, and where a fault puts a page."""
         path = request.path.partition("?")[0].rstrip("/")
         faults = self._venue.faults
-        if faults is not None and faults.active:
-            page = faults.page(path or "/", asyncio.get_running_loop().time(), upgrade=True)
-            if page is not None:
-                headers = Headers({"Content-Type": "text/html; charset=UTF-8", "Connection": "close"})
-                headers["Content-Length"] = str(len(page.body))
-                return Response(page.status, page.reason, headers, page.body)
+        now = asyncio.get_running_loop().time()
+        page = None
+        if self._visitors is not None and not self._visitors.admit(connection.remote_address[0], now):
+            page = Page(429)
+        elif faults is not None and faults.active:
+            page = faults.page(path or "/", now, upgrade=True)
+        if page is not None:
+            headers = Headers({"Content-Type": "text/html; charset=UTF-8", "Connection": "close"})
+            headers["Content-Length"] = str(len(page.body))
+            return Response(page.status, page.reason, headers, page.body)
         if path in _PATHS:
             return None
         return connection.respond(404, "API v1 is served at / (public) and /auth (private)\n")
