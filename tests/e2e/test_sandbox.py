@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +17,6 @@ from krakenws.exchange.keys import DEMO_KEY, DEMO_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.e2e.conftest import Certificates
     from tests.support.command import Command, Process, Result
@@ -159,3 +163,46 @@ def test_a_senseless_word_is_one_sentence_and_exit_code_2(
     result = krakenws.run("sandbox", *words)
     assert result.code == 2
     assert sentence in result.sentence
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the child in /proc")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
+def test_a_sandbox_of_ones_own_does_not_outlive_the_command(krakenws: Command, end: int) -> None:
+    with krakenws.start("--sandbox", "ticker", "XBT/USD", "-oraw") as process:
+        process.line()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (child,) = map(int, children)
+        os.kill(process.pid, end)
+        process.finish()
+        until = time.monotonic() + 5.0
+        while _is_alive(child):
+            assert time.monotonic() < until, "the sandbox is still there"
+            os.sched_yield()
+
+
+def test_what_is_no_sandbox_on_the_default_port_is_not_taken_for_one(krakenws: Command) -> None:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", 8765))
+    except OSError:
+        pytest.skip("something listens on the sandbox's default port")
+    with listener:
+        listener.listen()
+        result = krakenws.run("--sandbox", "ping")
+    assert result.code == 4
+    assert "is no sandbox exchange" in result.sentence
+
+
+def test_balances_says_that_the_sandbox_has_no_api_v2(krakenws: Command) -> None:
+    result = krakenws.run("--sandbox", "balances")
+    assert result.code == 2
+    assert "API v1 only" in result.sentence

@@ -98,6 +98,7 @@ class Process:
         assert popen.stdout is not None
         assert popen.stderr is not None
         self._popen = popen
+        self.pid = popen.pid
         self._out = _Stream(popen.stdout)
         self._err = _Stream(popen.stderr)
 

@@ -221,6 +221,12 @@ OPTIONS: tuple[Option, ...] = (
         only_argv=True,
     ),
     Option(
+        "until-eof",
+        "end with standard input: for a program that starts a sandbox of its own",
+        tools=("sandbox",),
+        only_argv=True,
+    ),
+    Option(
         "seed", "same seed, same market (1)", metavar="N", parse=_number, tools=("sandbox",), only_argv=True
     ),
     Option("pairs", "only these pairs", metavar="PAIR,…", parse=_text, tools=("sandbox",), only_argv=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -46,7 +45,7 @@ class Playground:
     ) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.communicate()
+            self._process.communicate()  # closes its standard input, too
 
     def options(self, options: Options) -> Options:
         """Return options that lead to the sandbox.
@@ -64,7 +63,8 @@ class Playground:
 
     def _start(self) -> str:
         """Start a sandbox on a free port and return its URL."""
-        # -P: not the drop-in of the directory we happen to be in.
+        # -P: not the drop-in of the directory we happen to be in. A session of its own, for Ctrl-C is ours;
+        # and it ends with its standard input, so that it does not outlive us however we end.
         command = [
             sys.executable,
             "-P",
@@ -73,12 +73,18 @@ class Playground:
             "sandbox",
             "--listen",
             "127.0.0.1:0",
+            "--until-eof",
             "-q",
             "-o",
             "text",
         ]
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and words
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=_environment()
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=_environment(),
+            start_new_session=True,
         )
         assert self._process.stdout is not None  # noqa: S101 - asked for above
         for line in self._process.stdout:
@@ -106,10 +112,23 @@ def _environment() -> dict[str, str]:
 
 def _listening() -> str:
     """Return the URL of a sandbox on the default port, or ""."""
+    from http.client import HTTPConnection, HTTPException
+
     from krakenws.cli.sandbox import DEFAULT_HOST, DEFAULT_PORT
 
+    connection = HTTPConnection(DEFAULT_HOST, DEFAULT_PORT, timeout=_LOOK_S)
     try:
-        socket.create_connection((DEFAULT_HOST, DEFAULT_PORT), timeout=_LOOK_S).close()
-    except OSError:
+        connection.request("GET", "/sandbox/faults")
+        is_sandbox = connection.getresponse().status == 200
+    except ConnectionRefusedError:
         return ""
+    except (OSError, HTTPException):
+        is_sandbox = False
+    finally:
+        connection.close()
+    if not is_sandbox:
+        raise ConnectionFailed(
+            f"what listens on {DEFAULT_HOST}:{DEFAULT_PORT} is no sandbox exchange;"
+            " give the address of one with --sandbox=URL"
+        )
     return f"ws://{DEFAULT_HOST}:{DEFAULT_PORT}"

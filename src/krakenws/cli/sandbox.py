@@ -27,6 +27,7 @@ def run_sandbox(
     faults: str,
     truth: str,
     ready: Callable[[str], None],
+    until_eof: bool = False,
 ) -> int:
     """Serve the sandbox exchange until SIGINT or SIGTERM and return the exit code.
 
@@ -41,6 +42,7 @@ def run_sandbox(
         truth: a file for the exchange's own account as JSON lines, `-` is standard error; "" for none.
         ready: called once connections are accepted with five lines: the endpoints, the demo account's key
             and its secret.
+        until_eof: end with standard input as well.
 
     Raises:
         UsageError: a word, a file, the certificate or the address to listen on is wrong.
@@ -69,7 +71,7 @@ def run_sandbox(
         )
         venue.limits = Limits() if limits else None
         venue.faults.add(rules, now)
-        cut = run(venue, host, port, tls, lambda url: ready(_greeting(url)))
+        cut = run(venue, host, port, tls, lambda url: ready(_greeting(url)), until_eof=until_eof)
     if cut:
         print(f"krakenws: {cut} clients were disconnected because they read too slowly", file=sys.stderr)
     return 0

@@ -15,7 +15,7 @@ from krakenws.exchange import private
 from krakenws.exchange.instruments import ASSETS, find
 from krakenws.exchange.matching import UNKNOWN_ORDER
 from krakenws.exchange.orders import ZERO
-from krakenws.exchange.records import OPEN, PENDING, consolidate, money_text
+from krakenws.exchange.records import OPEN, PENDING, consolidate, cut_text, money_text
 from krakenws.exchange.requests import Refusal
 from krakenws.exchange.rest import RestApi, RestBackend
 
@@ -80,6 +80,10 @@ class SandboxBackend(RestBackend):
     def pair_status(self, instrument: Instrument, /) -> str:
         """Return a pair's own status."""
         return instrument.status
+
+    def failed(self, error: Exception, now: float, /) -> None:
+        """Tell the truth log."""
+        self.venue.desk.failed(error, self.venue.at_us(now))
 
     # Public
 
@@ -154,7 +158,7 @@ class SandboxBackend(RestBackend):
         self.venue.catch_up(now)
         decimals = {asset.key: asset.decimals for asset in ASSETS}
         owned = self._file(grant).account.balances
-        return {asset: money_text(amount, decimals.get(asset, 8)) for asset, amount in owned.items()}
+        return {asset: cut_text(amount, decimals.get(asset, 8)) for asset, amount in owned.items()}
 
     def open_orders(self, grant: Grant, fields: Fields, now: float, /) -> Json:
         """Return the open orders, newest first."""
@@ -172,12 +176,13 @@ class SandboxBackend(RestBackend):
         """Return the orders that have ended, newest first."""
         as_of_us = self._as_of(now)
         file = self._file(grant)
+        start, end = _span(fields)
         by_opening = fields.get("closetime") == "open"
         chosen = [
             record
             for record in _filtered(reversed(file.ended), fields)
             if record.ended_us <= as_of_us
-            and _within(record.opened_us if by_opening else record.ended_us, fields)
+            and start < _seconds(record.opened_us if by_opening else record.ended_us) <= end
         ]
         page = chosen[int(fields.get("ofs", "0")) :][:PAGE]
         return {r.order_id: self._order(file, r, fields, as_of_us) for r in page}, len(chosen)
@@ -199,7 +204,10 @@ class SandboxBackend(RestBackend):
     def trades_history(self, grant: Grant, fields: Fields, now: float, /) -> tuple[Json, int]:
         """Return own trades, newest first; a taker's are merged if that is asked for."""
         as_of_us = self._as_of(now)
-        fills = [f for f in self._file(grant).fills if f.at_us <= as_of_us and _within(f.at_us, fields)]
+        start, end = _span(fields)
+        fills = [
+            f for f in self._file(grant).fills if f.at_us <= as_of_us and start < _seconds(f.at_us) <= end
+        ]
         if fields.get("consolidate_taker") == "true":
             fills = consolidate(fills)
         fills.reverse()
@@ -258,15 +266,19 @@ def _filtered(records: Iterable[OrderRecord], fields: Mapping[str, str]) -> list
     ]
 
 
-def _within(at_us: int, fields: Mapping[str, str]) -> bool:
-    """Whether a time lies between `start` (exclusive) and `end` (inclusive), unix seconds."""
+def _span(fields: Mapping[str, str]) -> tuple[Decimal, Decimal]:
+    """Return `start`, which is exclusive, and `end`, which is inclusive, in unix seconds."""
+    return _unix(fields, "start", "-1"), _unix(fields, "end", "1e12")
+
+
+def _unix(fields: Mapping[str, str], name: str, default: str) -> Decimal:
     try:
-        start, end = (
-            Decimal(fields.get(name, default)) for name, default in (("start", "-1"), ("end", "1e12"))
-        )
+        time = Decimal(fields.get(name, default))
     except ArithmeticError:
-        raise Refusal("EGeneral:Invalid arguments") from None
-    return start < _seconds(at_us) <= end
+        raise Refusal(f"EGeneral:Invalid arguments:{name}") from None
+    if not time.is_finite():
+        raise Refusal(f"EGeneral:Invalid arguments:{name}")
+    return time
 
 
 def _seconds(at_us: int) -> Decimal:

@@ -60,6 +60,7 @@ _SECOND_US = 1_000_000
 _DEADLINE_US = (500_000, 60 * _SECOND_US)
 DEFAULT_DEADLINE_US = 5 * _SECOND_US
 _FLAGS = frozenset({"fciq", "fcib", "nompp", "post", "viqc"})
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _STP_TYPES = frozenset({CANCEL_NEWEST, CANCEL_OLDEST, CANCEL_BOTH})
 _CLOSE_TYPES = ORDER_TYPES - {MARKET, SETTLE_POSITION}
 
@@ -164,7 +165,7 @@ def read_order(
     viqc = "viqc" in flags
     if viqc and leverage:
         raise _invalid("oflags")
-    reduce_only = _true(given.get("reduce_only"))
+    reduce_only = _is_set(given, "reduce_only")
     if reduce_only and not leverage:
         raise _invalid("reduce_only")
     qty = read_volume(_text(given, "volume"), instrument, viqc=viqc, allow_zero=order_type == SETTLE_POSITION)
@@ -190,7 +191,7 @@ def read_order(
         userref=userref,
         cl_ord_id=cl_ord_id,
         close=_close(given, instrument),
-        validate=_true(given.get("validate")),
+        validate=_is_set(given, "validate"),
     )
     check_minimums(terms, instrument, last)
     return terms
@@ -270,7 +271,7 @@ def read_leverage(given: Mapping[str, object], instrument: Instrument, side: str
         if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) not in offered:
             raise _invalid("leverage")
         return int(text)
-    if not _true(given.get("margin")):
+    if not _is_set(given, "margin"):
         return 0
     if not offered:
         raise _invalid("margin")
@@ -339,6 +340,14 @@ def read_deadline(text: str, now_us: int) -> int:
     if not _DEADLINE_US[0] <= deadline_us - now_us <= _DEADLINE_US[1]:
         raise _invalid("deadline")
     return deadline_us
+
+
+def is_userref(text: str) -> bool:
+    """Whether text is a whole number of 32 bits."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 10:
+        return False
+    return -(1 << 31) <= int(text) < 1 << 31
 
 
 def _flags(given: Mapping[str, object], side: str, order_type: str) -> tuple[tuple[str, ...], bool]:
@@ -445,8 +454,7 @@ def _time(text: str, field: str, now_us: int) -> int | None:
 
 def _references(given: Mapping[str, object]) -> tuple[int, str]:
     userref, cl_ord_id = _text(given, "userref", "0"), _text(given, "cl_ord_id", "")
-    digits = userref.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or not -(1 << 31) <= int(userref) < 1 << 31:
+    if not is_userref(userref):
         raise _invalid("userref")
     if cl_ord_id and "userref" in given:
         raise _invalid("cl_ord_id")
@@ -469,8 +477,13 @@ def _text(given: Mapping[str, object], field: str, default: str | None = None) -
     return value
 
 
-def _true(value: object) -> bool:
-    return value is True or value == "true"
+def _is_set(given: Mapping[str, object], field: str) -> bool:
+    """Return what a true-or-false field says; what says neither is no leave to trade: it is refused."""
+    value = given.get(field, False)
+    said = _BOOLEANS.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(said, bool):
+        raise _invalid(field)
+    return said
 
 
 def _number(text: str) -> Decimal | None:

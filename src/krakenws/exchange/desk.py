@@ -32,6 +32,7 @@ from krakenws.exchange.changes import INVALID, amended_prices, edited_fields, te
 from krakenws.exchange.checks import (
     ORDER_MINIMUM,
     check_status,
+    is_userref,
     read_deadline,
     read_order,
     read_volume,
@@ -116,8 +117,7 @@ class File:
         record = self.live.get(name)
         if record is not None:
             return [record]
-        digits = name.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit()) or not int(name):
+        if not is_userref(name) or not int(name):
             return []
         return [record for record in self.live.values() if record.terms.userref == int(name)]
 
@@ -163,6 +163,17 @@ class Desk:
     def has_orders(self, pair: str) -> bool:
         """Whether any user's order is live on a pair (wsname)."""
         return bool(self._live[pair])
+
+    def failed(self, error: Exception, now_us: int) -> None:
+        """Tell the truth log of a mistake of our own: its kind and place, as its text may hold a secret."""
+        frame, line = None, 0
+        trace = error.__traceback__
+        while trace is not None:
+            frame, line, trace = trace.tb_frame, trace.tb_lineno, trace.tb_next
+        place = "" if frame is None else f"{frame.f_code.co_name}:{line}"
+        self._tell(
+            {"event": "InternalError", "error": type(error).__name__, "place": place, "time_us": now_us}
+        )
 
     # Feeds
 

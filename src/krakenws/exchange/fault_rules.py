@@ -23,7 +23,9 @@ LOSE_ANSWER, ACCEPT_THEN_CUT = "lose_answer", "accept_then_cut"
 
 INFINITY = float("inf")
 PROXY_TEXT = "CloudFlare WebSocket proxy restarting"
-_CLOSE_CODES = {1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
+_CLOSE_CODES = {1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 1014}
+_REASON_BYTES = 123
+"""Source: RFC 6455 section 5.5: a control frame has 125 bytes at most, of which the code takes two."""
 _STATUSES = ("online", "maintenance", "cancel_only", "post_only", "limit_only")
 
 
@@ -55,7 +57,15 @@ class Option:
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError
+    value.encode()  # half a surrogate pair is an error of Unicode, which is a ValueError
     return value
+
+
+def _reason(value: object) -> str:
+    reason = _text(value)
+    if len(reason.encode()) > _REASON_BYTES:
+        raise ValueError
+    return reason
 
 
 def _whole(value: object) -> int:
@@ -145,7 +155,7 @@ _KINDS: dict[str, tuple[str, dict[str, Option]]] = {
     "reorder": (FRAME, _FEED),
     "bad_checksum": (FRAME, _FEED),
     "mute": (FRAME, _FEED),
-    "not_json": (FRAME, {**_FEED, "text": Option(_text, "some text", PROXY_TEXT)}),
+    "not_json": (FRAME, {**_FEED, "text": Option(_text, "some text that UTF-8 can carry", PROXY_TEXT)}),
     "unknown_event": (FRAME, _FEED),
     "unknown_field": (FRAME, _FEED),
     "skip_sequence": (FRAME, {"channel": _CHANNEL}),
@@ -156,7 +166,7 @@ _KINDS: dict[str, tuple[str, dict[str, Option]]] = {
         {
             **_FEED,
             "code": Option(_close_code, "a close code such as 1001, 1006, 1011 or 1013", 1001),
-            "reason": Option(_text, "some text", PROXY_TEXT),
+            "reason": Option(_reason, f"some text, {_REASON_BYTES} bytes of UTF-8 at most", PROXY_TEXT),
         },
     ),
     RESET: (CONNECTION, _FEED),

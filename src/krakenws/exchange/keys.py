@@ -1,7 +1,12 @@
 """API keys, their nonces, and the WebSocket tokens made with them, as the exchange sees them.
 
 A signed call is checked in this order: lockout, key, signature, nonce. So only a call that its owner made can
-use up a nonce or tell whether one was used. Mistakes are counted by address; too many of them lock it out.
+use up a nonce or tell whether one was used. Mistakes are counted by key and address, all unknown keys as one;
+too many lock that key out at that address, and one call that succeeds forgives them.
+
+A deliberate difference: Kraken keeps one largest nonce for a key, so that milliseconds are refused for good
+after one nonce in nanoseconds. Here all programs share the demo key, whatever unit each counts in. So the
+largest nonce is kept for each unit, which is told by the number's size.
 
 A token must begin a private subscription within fifteen minutes; it then lives as long as one does. A token
 used for requests alone is good for its fifteen minutes.
@@ -12,6 +17,7 @@ Source: auth.md sections 1 to 4. Kraken documents neither the order of checks no
 from __future__ import annotations
 
 from base64 import b64encode
+from bisect import bisect_right
 from hmac import compare_digest
 
 from krakenws.core.signing import secret_bytes, sign
@@ -64,7 +70,10 @@ NONCE_LIMIT = 1 << 64
 TOKEN_LIFE_S = 900.0
 LOCKOUT_S = 900.0
 MISTAKES = 20
-"""So many bad keys, signatures or nonces from one address, each within `LOCKOUT_S` of the one before."""
+"""So many of a key's mistakes from one address, each within `LOCKOUT_S` of the one before, lock it out."""
+
+_UNITS = (10**12, 10**15, 10**18)
+"""Where milli-, micro- and nanoseconds since 1970 begin to be told apart."""
 
 DEMO_KEY = "kRaKeNwSsAnDbOxDeMoKeY+0000000000000000000000000000/nowA"
 DEMO_SECRET = b64encode(b"krakenws sandbox: this demo secret is public, it guards nothing.").decode()
@@ -89,13 +98,13 @@ class Grant:
 
 
 class _Key:
-    __slots__ = ("grant", "last_nonce", "nonce_window", "secret")
+    __slots__ = ("grant", "last_nonces", "nonce_window", "secret")
 
     def __init__(self, secret: str, grant: Grant, nonce_window: int) -> None:
         self.secret = secret
         self.grant = grant
         self.nonce_window = nonce_window
-        self.last_nonce = -1
+        self.last_nonces = [-1] * (len(_UNITS) + 1)
 
 
 class ApiKeys:
@@ -105,7 +114,7 @@ class ApiKeys:
 
     def __init__(self) -> None:
         self._keys: dict[str, _Key] = {}
-        self._mistakes: dict[str, tuple[int, float]] = {}
+        self._mistakes: dict[tuple[str, str], tuple[int, float]] = {}
 
     def issue(
         self,
@@ -143,7 +152,7 @@ class ApiKeys:
             key: the header `API-Key`, "" without one.
             signature: the header `API-Sign`, "" without one.
             path: from `/0` on, without query.
-            nonce: as text, from the body; ms, µs or ns, as long as it rises.
+            nonce: as text, from the body; ms, µs or ns, rising within its unit.
             body: exactly what was posted.
             address: where the call came from.
             now: monotonic seconds.
@@ -151,31 +160,41 @@ class ApiKeys:
         Raises:
             Refusal: in Kraken's words.
         """
-        self._check_lockout(address, now)
         known = self._keys.get(key)
+        caller = ("" if known is None else key, address)
+        self._check_lockout(caller, now)
         if known is None:
-            raise self._mistake(INVALID_KEY, address, now)
-        expected = sign(known.secret, path, nonce, body)
-        if not compare_digest(expected.encode(), signature.encode()):
-            raise self._mistake(INVALID_SIGNATURE, address, now)
+            raise self._mistake(INVALID_KEY, caller, now)
+        if not _is_signed(known.secret, signature, path, nonce, body):
+            raise self._mistake(INVALID_SIGNATURE, caller, now)
         if not (nonce.isascii() and nonce.isdigit() and len(nonce) <= 20):
-            raise self._mistake(INVALID_NONCE, address, now)
+            raise self._mistake(INVALID_NONCE, caller, now)
         number = int(nonce)
-        if not known.last_nonce - known.nonce_window < number < NONCE_LIMIT:
-            raise self._mistake(INVALID_NONCE, address, now)
-        known.last_nonce = max(known.last_nonce, number)
+        unit = bisect_right(_UNITS, number)
+        last = known.last_nonces[unit]
+        if not last - known.nonce_window < number < NONCE_LIMIT:
+            raise self._mistake(INVALID_NONCE, caller, now)
+        known.last_nonces[unit] = max(last, number)
+        self._mistakes.pop(caller, None)
         return known.grant
 
-    def _check_lockout(self, address: str, now: float) -> None:
-        count, last = self._mistakes.get(address, (0, now))
+    def _check_lockout(self, caller: tuple[str, str], now: float) -> None:
+        count, last = self._mistakes.get(caller, (0, now))
         if now - last >= LOCKOUT_S:
-            self._mistakes.pop(address, None)
+            self._mistakes.pop(caller, None)
         elif count >= MISTAKES:
             raise Refusal(LOCKED_OUT)
 
-    def _mistake(self, code: str, address: str, now: float) -> Refusal:
-        self._mistakes[address] = (self._mistakes.get(address, (0, now))[0] + 1, now)
+    def _mistake(self, code: str, caller: tuple[str, str], now: float) -> Refusal:
+        self._mistakes[caller] = (self._mistakes.get(caller, (0, now))[0] + 1, now)
         return Refusal(code)
+
+
+def _is_signed(secret: str, signature: str, path: str, nonce: str, body: bytes) -> bool:
+    try:
+        return compare_digest(sign(secret, path, nonce, body).encode(), signature.encode())
+    except UnicodeEncodeError:  # half a surrogate pair, which nobody can have signed
+        return False
 
 
 class _Token:

@@ -11,7 +11,7 @@ Source: v1.md 7.1 and 7.2.
 from __future__ import annotations
 
 from base64 import b32encode
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal, localcontext
 
 from krakenws.exchange.orders import ZERO, Relative
 from krakenws.record import record
@@ -224,6 +224,12 @@ def make_id(letter: str, random: bytes) -> str:
 def money_text(amount: Decimal, decimals: int) -> str:
     """Return an amount with exactly so many decimals."""
     return f"{amount:.{decimals}f}"
+
+
+def cut_text(amount: Decimal, decimals: int) -> str:
+    """Return an amount with exactly so many decimals, never more than there is."""
+    with localcontext(rounding=ROUND_DOWN):
+        return money_text(amount, decimals)
 
 
 def _price_text(now: Decimal | None, asked: Decimal | Relative | None, decimals: int) -> str:

@@ -5,11 +5,14 @@ What may be said stands in the catalog alone; here stands only how Kraken says n
 
 from __future__ import annotations
 
-from krakenws.core.catalog import PRIVATE, WORDS
+from re import findall
+
+from krakenws.core.catalog import BOOLEAN_TEXT, PRIVATE, WORDS
 from krakenws.errors import RequestRejected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from krakenws.core.catalog import Entry, Param, Values
@@ -106,12 +109,24 @@ def command_values(entry: Entry, message: dict[str, Any]) -> Values:
     for rule in entry.rules:
         wrong = rule(values)
         if wrong:
-            raise Refusal(f"EGeneral:Invalid arguments:{wrong}")
+            raise Refusal(f"EGeneral:Invalid arguments{_field_of(wrong, params)}")
     return values
+
+
+def _field_of(sentence: str, params: Collection[str]) -> str:
+    """Return `:field` for the field that a rule's sentence is about, as Kraken does not speak our sentences.
+
+    It is the first one named; after the order type, the field that does not go with it.
+    """
+    named = [word for word in findall(r"[a-z_]+\d?(?:\[\w+\])?", sentence) if word in params]
+    others = [word for word in named if word.removeprefix("close[").rstrip("]") != "ordertype"]
+    return "".join(f":{word}" for word in (others or named)[:1])
 
 
 def _is_valid(param: Param, value: object) -> bool:
     """Whether a value has the parameter's type on the wire, parses, and is one of its choices."""
+    if param.kind is BOOLEAN_TEXT and isinstance(value, bool):
+        return True
     if not _has_type(param, value):
         return False
     if isinstance(value, list):

@@ -23,6 +23,8 @@ from urllib.parse import parse_qsl
 
 from msgspec.json import Encoder
 
+from krakenws.core.catalog import CLIENT_ID
+from krakenws.core.v1 import ADD_ORDER
 from krakenws.errors import UsageError
 from krakenws.exchange.fault_rules import (
     ACCEPT_THEN_CUT,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
 FAULTS_PATH = "/sandbox/faults"
 _INVALID = "EGeneral:Invalid arguments"
+_INTERNAL = "EGeneral:Internal error"
 _UNKNOWN_METHOD = "EGeneral:Unknown method"
 _UNKNOWN_PAIR = "EQuery:Unknown asset pair"
 _UNKNOWN_ASSET = "EQuery:Unknown asset"
@@ -115,6 +118,9 @@ class RestBackend:
     def now_us(self, now: float, /) -> int:
         """Return microseconds since 1970."""
         raise NotImplementedError
+
+    def failed(self, error: Exception, now: float, /) -> None:
+        """Take note of a mistake of our own, which the caller is told of as an internal error."""
 
     def system_status(self) -> str:
         """Return the status of the exchange, `online`."""
@@ -208,7 +214,14 @@ class RestApi:
         self._faults = faults
 
     def answer(self, request: HttpRequest, now: float) -> HttpResponse:
-        """Return the answer to a request; whatever it asks, there is one."""
+        """Return the answer to a request; whatever it asks, and whatever goes wrong here, there is one."""
+        try:
+            return self._answer(request, now)
+        except Exception as error:  # noqa: BLE001 - a caller's connection must outlive our mistakes
+            self._backend.failed(error, now)
+            return _envelope([_INTERNAL])
+
+    def _answer(self, request: HttpRequest, now: float) -> HttpResponse:
         if request.path == FAULTS_PATH and self._faults is not None:
             return _change_faults(self._faults, request, now)
         if self._faults is not None and self._faults.active:
@@ -298,7 +311,11 @@ def _read_body(request: HttpRequest) -> Fields:
             message: dict[str, object] = loads(
                 text, parse_int=str, parse_float=str, parse_constant=_refuse_constant
             )
-            return dict(_flat(message))
+            fields = dict(_flat(message))
+            "".join(
+                (*fields, *fields.values())
+            ).encode()  # half a surrogate pair is an error of Unicode, a ValueError
+            return fields
         return {name: value for name, value in parse_qsl(text, strict_parsing=bool(text)) if value}
     except (ValueError, RecursionError):
         raise Refusal(_INVALID) from None
@@ -349,11 +366,15 @@ def _since(fields: Fields, digits: int) -> int | None:
     if text is None:
         return None
     whole, _, fraction = text.partition(".")
-    if not (whole.isascii() and whole.isdigit() and len(whole) <= 20 and (fraction or "0").isdigit()):
+    if not (whole.isascii() and whole.isdigit() and len(whole) <= 20 and _is_fraction(fraction)):
         raise Refusal(f"{_INVALID}:since")
     if len(whole) > 11:  # no time in seconds
         return int(whole)
     return int((whole + fraction[:digits].ljust(digits, "0")) if digits else whole)
+
+
+def _is_fraction(digits: str) -> bool:
+    return not digits or (digits.isascii() and digits.isdigit())
 
 
 def _pair(backend: RestBackend, fields: Fields) -> tuple[str, Instrument]:
@@ -541,9 +562,18 @@ def _trades_history(backend: RestBackend, grant: Grant, fields: Fields, now: flo
 
 def _add_order(backend: RestBackend, grant: Grant, fields: Fields, now: float) -> Json:
     """REST calls one field `stptype` and writes its words with hyphens; all others are API v1's."""
-    order = {name: value for name, value in fields.items() if name not in {"otp", "stptype"}}
+    order = {name: value for name, value in fields.items() if name not in _ONLY_REST}
     if "stptype" in fields:
         order["stp_type"] = fields["stptype"].replace("-", "_")
+    _choice(fields, "trigger", "last")
+    for name in order:
+        if name not in _ORDER_FIELDS:
+            raise Refusal(f"{_INVALID}:{name}")
+    if "cl_ord_id" in order:
+        try:
+            CLIENT_ID.parse(order["cl_ord_id"])
+        except ValueError:
+            raise Refusal(f"{_INVALID}:cl_ord_id") from None
     for name in ("pair", "type", "ordertype", "volume"):
         if name not in order:
             raise Refusal(f"{_INVALID}:{name}")
@@ -559,6 +589,9 @@ def _cancel_order(backend: RestBackend, grant: Grant, fields: Fields, now: float
         raise Refusal(_INVALID)
     return {"count": backend.cancel_order(grant, given[0], fields[given[0]], now)}
 
+
+_ONLY_REST = frozenset({"otp", "stptype", "trading_agreement", "trigger"})
+_ORDER_FIELDS = frozenset(param.wire or param.name for param in ADD_ORDER.params) - {"reqid"}
 
 _PUBLIC: dict[str, _Public] = {
     "Time": _time,

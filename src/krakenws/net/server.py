@@ -375,7 +375,15 @@ class Server:
             client.connection.transport.abort()
 
 
-def run(venue: Venue, host: str, port: int, tls: tuple[str, str] | None, ready: Callable[[str], None]) -> int:
+def run(
+    venue: Venue,
+    host: str,
+    port: int,
+    tls: tuple[str, str] | None,
+    ready: Callable[[str], None],
+    *,
+    until_eof: bool = False,
+) -> int:
     """Serve a venue until it is finished, or until SIGINT or SIGTERM.
 
     Args:
@@ -384,6 +392,7 @@ def run(venue: Venue, host: str, port: int, tls: tuple[str, str] | None, ready: 
         port: its port; 0 takes any free one.
         tls: PEM files of the certificate chain and of its key, or None.
         ready: called with the public endpoint's URL once connections are accepted.
+        until_eof: end with standard input as well, so as not to outlive the program that started it.
 
     Returns:
         How many readers were cut because they fell behind.
@@ -392,11 +401,17 @@ def run(venue: Venue, host: str, port: int, tls: tuple[str, str] | None, ready: 
         UsageError: the certificate or its key cannot be used, or the address cannot be listened on.
     """
     context = None if tls is None else _tls_context(*tls)
-    return asyncio.run(_run(venue, host, port, context, ready))
+    return asyncio.run(_run(venue, host, port, context, ready, until_eof=until_eof))
 
 
 async def _run(
-    venue: Venue, host: str, port: int, tls: ssl.SSLContext | None, ready: Callable[[str], None]
+    venue: Venue,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    ready: Callable[[str], None],
+    *,
+    until_eof: bool,
 ) -> int:
     server = Server(venue)
     async with contextlib.AsyncExitStack() as stack:
@@ -406,6 +421,8 @@ async def _run(
             raise UsageError(_cannot_listen(host, port, error)) from None
         driving = asyncio.ensure_future(server.drive())
         _on_signals(driving.cancel)
+        if until_eof:
+            _on_end_of_input(driving.cancel)
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
         ready(f"{'ws' if tls is None else 'wss'}://{shown}:{bound_port}")
         with contextlib.suppress(asyncio.CancelledError):
@@ -420,6 +437,18 @@ def _on_signals(stop: Callable[[], object]) -> None:
             loop.add_signal_handler(number, stop)
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+
+
+def _on_end_of_input(stop: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            stop()
+
+    with contextlib.suppress(NotImplementedError, PermissionError):  # Windows; a file, which never ends
+        loop.add_reader(0, look)
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:

@@ -51,6 +51,19 @@ def test_a_limit_order_is_read_exactly() -> None:
     assert _read({}) == Terms("buy", "limit", Decimal("0.01"), limit_price=Decimal("60000.5"))
 
 
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", "1", "yes", "Yes", True])
+def test_whatever_says_yes_to_validate_only_checks(word: object) -> None:
+    assert _read({"validate": word}).validate
+    order = _read({"leverage": "2", "reduce_only": word})
+    assert order.reduce_only
+    assert _read({"margin": word}).leverage > 1
+
+
+@pytest.mark.parametrize("word", ["false", "False", "0", "no", "", False, None])
+def test_whatever_says_no_to_validate_is_an_order(word: object) -> None:
+    assert not _read({"validate": word, "margin": word, "reduce_only": word}).validate
+
+
 def test_everything_a_limit_order_can_have_is_read() -> None:
     terms = _read(
         {
@@ -203,6 +216,11 @@ def test_trailing_stops_keep_their_distances() -> None:
         # references
         ({"userref": "2147483648"}, "EGeneral:Invalid arguments:userref"),
         ({"userref": "x"}, "EGeneral:Invalid arguments:userref"),
+        ({"userref": "9" * 5000}, "EGeneral:Invalid arguments:userref"),
+        ({"validate": "maybe"}, "EGeneral:Invalid arguments:validate"),
+        ({"validate": 1}, "EGeneral:Invalid arguments:validate"),
+        ({"margin": "maybe"}, "EGeneral:Invalid arguments:margin"),
+        ({"reduce_only": "on"}, "EGeneral:Invalid arguments:reduce_only"),
         ({"userref": "1", "cl_ord_id": "mine"}, "EGeneral:Invalid arguments:cl_ord_id"),
         # conditional close
         ({"close[price]": "1"}, "EGeneral:Invalid arguments:close[ordertype]"),

@@ -475,6 +475,14 @@ def test_what_befalls_the_venue_does_so_once() -> None:
             'fault drop: connection must be the number of a connection, from 1, or "all"',
         ),
         ({"fault": "close", "code": 1005}, "fault close: code must be a close code such as 1001"),
+        ({"fault": "close", "code": 999}, "fault close: code must be a close code such as 1001"),
+        ({"fault": "close", "code": 1010}, "fault close: code must be a close code such as 1001"),
+        (
+            {"fault": "close", "reason": "é" * 62},
+            "fault close: reason must be some text, 123 bytes of UTF-8 at most",
+        ),
+        ({"fault": "not_json", "text": "\ud800"}, "fault not_json: text must be some text that UTF-8 can"),
+        ({"fault": "drop", "channel": "\ud800"}, "fault drop: channel must be a channel"),
         ({"fault": "truncate", "then": "go"}, "fault truncate: then must be close, reset or freeze"),
         ({"fault": "http_status"}, "fault http_status needs status: an HTTP status such as 403, 429 or 520"),
         ({"fault": "http_status", "status": 200}, "fault http_status: status must be an HTTP status"),
@@ -500,6 +508,10 @@ def test_a_rule_that_makes_no_sense_is_refused_with_what_it_takes(
     with pytest.raises(UsageError, match=error):
         plan.add([{"fault": "drop"}, spec], 0.0)
     assert (plan.rules(), plan.active) == ([], False)
+
+
+def test_a_close_reason_may_fill_its_frame() -> None:
+    assert parse_faults(f'{{"fault":"close","reason":"{"x" * 123}"}}')[0]["reason"] == "x" * 123
 
 
 def test_rules_are_read_from_one_object_or_a_list() -> None:

@@ -113,9 +113,20 @@ def test_a_nonce_may_count_milli_micro_or_nanoseconds(keys: ApiKeys, unit: int) 
         _call(keys, 1_795_000_000 * unit + step)
 
 
-def test_milliseconds_are_refused_for_good_after_one_nanosecond_nonce(keys: ApiKeys) -> None:
-    _call(keys, 1_795_000_000 * 10**9)
-    assert _code(lambda: _call(keys, 1_795_000_001 * 10**3)) == INVALID_NONCE
+def test_clients_that_count_in_different_units_share_a_key(keys: ApiKeys) -> None:
+    for unit in (10**9, 10**6, 10**3):
+        _call(keys, 1_795_000_000 * unit)
+    for unit in (10**3, 10**9, 10**6):
+        assert _code(lambda nonce=1_795_000_000 * unit: _call(keys, nonce)) == INVALID_NONCE  # type: ignore[misc]
+        _call(keys, 1_795_000_001 * unit)
+
+
+def test_half_a_surrogate_pair_signs_nothing(keys: ApiKeys) -> None:
+    for signature, nonce in (("x", "\ud800"), ("\ud800", "1")):
+        code = _code(
+            lambda s=signature, n=nonce: keys.authenticate(DEMO_KEY, s, PATH, n, b"", address="", now=0)  # type: ignore[misc]
+        )
+        assert code == INVALID_SIGNATURE
 
 
 @pytest.mark.parametrize("nonce", ["", "-1", "1.5", "٣", "1 ", "0x9", 1 << 64, "9" * 5000])
@@ -141,9 +152,10 @@ def test_a_window_lets_late_nonces_in() -> None:
     assert _code(lambda: _call(keys, 90)) == INVALID_NONCE
 
 
-def test_too_many_mistakes_lock_an_address_out_for_fifteen_minutes(keys: ApiKeys) -> None:
+def test_too_many_mistakes_lock_a_key_out_at_an_address_for_fifteen_minutes(keys: ApiKeys) -> None:
+    keys.issue("another", DEMO_SECRET, DEMO_ACCOUNT)
     for second in range(MISTAKES):
-        assert _code(lambda now=second: _call(keys, 1, key="unknown", now=now)) == INVALID_KEY  # type: ignore[misc]
+        assert _code(lambda now=second: _call(keys, 1, secret=SAMPLE, now=now)) == INVALID_SIGNATURE  # type: ignore[misc]
     last = MISTAKES - 1
     assert _code(lambda: _call(keys, 1, now=last + LOCKOUT_S - 1)) == LOCKED_OUT
     body = b"nonce=1"
@@ -151,7 +163,21 @@ def test_too_many_mistakes_lock_an_address_out_for_fifteen_minutes(keys: ApiKeys
         DEMO_KEY, sign(DEMO_SECRET, PATH, "1", body), PATH, "1", body, address="other", now=last
     )
     assert elsewhere.account == DEMO_ACCOUNT
+    _call(keys, 1, key="another", now=last)
     _call(keys, 2, now=last + LOCKOUT_S)
+
+
+def test_unknown_keys_are_locked_out_as_one(keys: ApiKeys) -> None:
+    for number in range(MISTAKES):
+        assert _code(lambda key=f"unknown-{number}": _call(keys, 1, key=key)) == INVALID_KEY  # type: ignore[misc]
+    assert _code(lambda: _call(keys, 1, key="unknown")) == LOCKED_OUT
+    _call(keys, 1)
+
+
+def test_a_call_that_succeeds_forgives_mistakes(keys: ApiKeys) -> None:
+    for nonce in range(1, 2 * MISTAKES):
+        assert _code(lambda: _call(keys, 1, secret=SAMPLE)) == INVALID_SIGNATURE
+        _call(keys, nonce)
 
 
 def test_a_revoked_key_is_unknown(keys: ApiKeys) -> None:

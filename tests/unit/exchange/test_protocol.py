@@ -318,7 +318,7 @@ def test_the_catalogs_own_rules_are_the_exchanges_check() -> None:
     talk = Conversation(private=True)
     order = {"event": "addOrder", "token": "good", "pair": "XBT/USD", "type": "buy", "volume": "1"}
     error = talk.error({**order, "ordertype": "limit"})
-    assert error == "EGeneral:Invalid arguments:ordertype=limit needs price="
+    assert error == "EGeneral:Invalid arguments:price"
     talk.say({**order, "ordertype": "limit", "price": "64000", "oflags": "post,fciq"})
     assert talk.venue.commands[0][1] == "addOrder"
 

@@ -261,6 +261,7 @@ def test_parameters_have_krakens_defaults_and_bounds(query: str, asked: object) 
         ("/0/public/Depth?pair=XBTUSD&count=x", "EGeneral:Invalid arguments:count"),
         ("/0/public/OHLC?pair=XBTUSD&interval=2", "EGeneral:Invalid arguments:interval"),
         ("/0/public/Trades?pair=XBTUSD&since=now", "EGeneral:Invalid arguments:since"),
+        ("/0/public/Trades?pair=XBTUSD&since=1.²", "EGeneral:Invalid arguments:since"),
         ("/0/public/Nope", "EGeneral:Unknown method"),
         ("/0/private/Nope", "EGeneral:Unknown method"),
         ("/0/Time", "EGeneral:Unknown method"),
@@ -400,6 +401,10 @@ def test_an_order_reaches_the_exchange_in_api_v1s_words_without_what_was_not_giv
         ("AddOrder", {**ORDER, "volume": ""}, "EGeneral:Invalid arguments:volume"),
         ("AddOrder", {**ORDER, "pair": "NOPE"}, "EQuery:Unknown asset pair"),
         ("AddOrder", {**ORDER, "volume": "0"}, "EOrder:Order minimum not met"),
+        ("AddOrder", {**ORDER, "cl_ord_id": "x" * 19}, "EGeneral:Invalid arguments:cl_ord_id"),
+        ("AddOrder", {**ORDER, "displayvol": "1"}, "EGeneral:Invalid arguments:displayvol"),
+        ("AddOrder", {**ORDER, "color": "red"}, "EGeneral:Invalid arguments:color"),
+        ("AddOrder", {**ORDER, "trigger": "index"}, "EGeneral:Invalid arguments:trigger"),
         ("CancelOrder", {}, "EGeneral:Invalid arguments"),
         ("CancelOrder", {"txid": "OA", "userref": "1"}, "EGeneral:Invalid arguments"),
         ("QueryOrders", {}, "EGeneral:Invalid arguments"),
@@ -414,8 +419,26 @@ def test_a_signed_call_with_wrong_parameters_is_refused(
     assert Counter().private(call, fields) == refused(error)
 
 
+def test_a_mistake_of_the_exchange_is_answered_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter, noted = Counter(), list[Exception]()
+    monkeypatch.setattr(counter.backend, "system_status", lambda: 1 // 0)
+    monkeypatch.setattr(counter.backend, "failed", lambda error, _now: noted.append(error))
+    assert counter.get("/0/public/SystemStatus") == refused("EGeneral:Internal error")
+    assert [type(error) for error in noted] == [ZeroDivisionError]
+
+
 @pytest.mark.parametrize(
-    "body", [b'{"nonce":[[1]]}', b'{"a":NaN}', b"{" * 5000, b"{", b"a", b'{"a":{"b":{"c":"d"}}}']
+    "body",
+    [
+        b'{"a":"\\ud800"}',
+        b'{"\\ud800":"a"}',
+        b'{"nonce":[[1]]}',
+        b'{"a":NaN}',
+        b"{" * 5000,
+        b"{",
+        b"a",
+        b'{"a":{"b":{"c":"d"}}}',
+    ],
 )
 def test_a_body_that_cannot_be_read_is_refused(body: bytes) -> None:
     assert json.loads(Counter().ask("POST", "/0/public/Time", body).body) == refused(

@@ -427,6 +427,12 @@ def test_a_resting_order_fills_when_the_market_comes_to_it() -> None:
         ({"deadline": "2026-01-01T00:00:00.000Z"}, "EService:Deadline elapsed"),
         ({"pair": "PAXG/USD", "price": "4000.01"}, "EOrder:Tick size check failed"),
         ({"pair": "ACA/EUR", "price": "0.0004", "volume": "12000"}, "EService:Market in cancel_only mode"),
+        ({"validate": "maybe"}, "EGeneral:Invalid arguments:validate"),
+        ({"validate": 1}, "EGeneral:Invalid arguments:validate"),
+        ({"ordertype": "market"}, "EGeneral:Invalid arguments:price"),
+        ({"oflags": "fcib,fciq"}, "EGeneral:Invalid arguments:oflags"),
+        ({"ordertype": "stop-loss-limit"}, "EGeneral:Invalid arguments:price2"),
+        ({"close[price]": "1"}, "EGeneral:Invalid arguments:close[price]"),
         ({"color": "red"}, "Unsupported field: 'color' for the given msg type: add order"),
     ],
 )
@@ -447,13 +453,17 @@ def test_an_order_is_refused_in_krakens_words_and_nothing_has_changed(
 def test_validate_checks_and_places_nothing() -> None:
     exchange = Exchange()
     client = exchange.private()
-    order = {"type": "buy", "ordertype": "limit", "price": "70000", "validate": "true"}
+    order: dict[str, Any] = {"type": "buy", "ordertype": "limit", "price": "70000", "validate": "true"}
     answer = client.add(**order, volume="0.01")
     assert answer == {
         "descr": "buy 0.01000000 XBTUSD @ limit 70000.0",
         "event": "addOrderStatus",
         "status": "ok",
     }
+    assert client.add(**{**order, "volume": "0.01", "validate": True}) == answer
+    for word in ("True", "1", "yes"):
+        placed = exchange.rest("AddOrder", **{**order, "validate": word}, pair="XBTUSD", volume="0.01")
+        assert placed == {"descr": {"order": answer["descr"]}}
     assert client.add(**order, volume="9")["errorMessage"] == "EOrder:Insufficient funds"
     assert exchange.venue.desk.files["demo"].account.held("ZUSD") == 0
 
@@ -876,6 +886,36 @@ def test_rest_and_the_sockets_tell_the_same() -> None:
     spread = exchange.get("Spread", pair="XBTUSD")["XXBTZUSD"]
     assert spread[-1][1:] == [depth["bids"][0][0], depth["asks"][0][0]]
     assert set(exchange.get("AssetPairs")) == {"XXBTZUSD", "XETHZUSD"}
+
+
+def test_an_id_of_thousands_of_digits_is_no_order() -> None:
+    (answer,) = Exchange().private().ask("cancelOrder", txid=["9" * 5000])
+    assert answer["errorMessage"] == "EOrder:Unknown order"
+
+
+@pytest.mark.parametrize("time", ["NaN", "sNaN", "Infinity", "soon"])
+def test_a_history_begins_and_ends_at_a_time(time: str) -> None:
+    for call, field in (("TradesHistory", "start"), ("ClosedOrders", "end")):
+        with pytest.raises(AssertionError, match=f"EGeneral:Invalid arguments:{field}"):
+            Exchange().rest(call, **{field: time})
+
+
+def test_a_balance_is_cut_off_and_never_rounded_up() -> None:
+    exchange = Exchange()
+    exchange.venue.open_account(DEMO_ACCOUNT, {"XXBT": Decimal("0.99999999999")})
+    assert exchange.rest("Balance")["XXBT"] == "0.9999999999"
+
+
+def test_the_truth_log_tells_of_mistakes_of_our_own_by_kind_and_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exchange = Exchange()
+    monkeypatch.setattr(type(exchange.venue.rest._backend), "assets", lambda _self: 1 // 0)  # type: ignore[union-attr]
+    with pytest.raises(AssertionError, match="EGeneral:Internal error"):
+        exchange.get("Assets")
+    told = exchange.truth[-1]
+    assert (told["event"], told["error"]) == ("InternalError", "ZeroDivisionError")
+    assert told["place"].startswith("<lambda>:")
 
 
 def test_the_faults_of_the_exchange_itself_happen() -> None:
