@@ -7,7 +7,7 @@ import sys
 from json import loads
 from time import time_ns
 
-from krakenws.core.events import Gap, Update, Violation
+from krakenws.core.events import Update, doubt_of
 from krakenws.core.protocol import ClientProtocol
 from krakenws.core.redaction import MASK, MIN_TOKEN_LENGTH
 from krakenws.errors import RemoteProtocolError, UsageError
@@ -124,13 +124,10 @@ def _without_token(frame: bytes, redactor: Redactor) -> bytes:
 
 
 def _doubt(event: Update | Event, options: Options, note: Callable[[str], None]) -> None:
-    if isinstance(event, Violation):
-        said = f"unusable frame: {event.cause}: {event.frame}"
-    elif isinstance(event, Gap) and event.to_ns is None:
-        said = f"gap in {event.channel} {event.symbol}: {event.cause}"
-    elif options.strict and isinstance(event, Update) and (flaw := event.flaw()):
+    said = doubt_of(event)
+    if options.strict and isinstance(event, Update) and (flaw := event.flaw()):
         said = f"unusable frame of {event.route.entry.name} {event.route.symbol}: {flaw}"
-    else:
+    if not said:
         return
     if options.strict:
         raise RemoteProtocolError(f"--strict: {said}")

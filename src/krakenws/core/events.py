@@ -246,3 +246,13 @@ class Violation(Event):
     channel: str = ""
     symbol: str = ""
     name = "violation"
+
+
+def doubt_of(event: object) -> str:
+    """Return what an event says cannot be trusted (a broken frame, a beginning gap) as a sentence, or ""."""
+    if isinstance(event, Violation):
+        what = f"{event.channel} {event.symbol}".strip()
+        return f"unusable frame{f' of {what}' if what else ''}: {event.cause}: {event.frame}"
+    if isinstance(event, Gap) and event.to_ns is None:
+        return f"gap in {f'{event.channel} {event.symbol}'.strip()}: {event.cause}"
+    return ""

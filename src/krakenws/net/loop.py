@@ -21,7 +21,7 @@ from krakenws.core.events import (
     Reply,
     Unanswered,
     Update,
-    Violation,
+    doubt_of,
 )
 from krakenws.core.pacing import POLITE_S
 from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
@@ -409,20 +409,10 @@ class Run:
             if event.retry_in_s is not None:
                 when = f"in {event.retry_in_s:.1f} s" if event.retry_in_s else "now"
                 self._note(f"{event.endpoint} connection lost: {event.cause}; connecting again {when}")
-        elif isinstance(event, Gap | Violation):
-            self._doubt(event)
-
-    def _doubt(self, event: Gap | Violation) -> None:
-        what = f"{event.channel} {event.symbol}".strip()
-        if isinstance(event, Violation):
-            said = f"unusable frame{f' of {what}' if what else ''}: {event.cause}: {event.frame}"
-        elif event.to_ns is None:
-            said = f"gap in {what}: {event.cause}; asked for again"
-        else:
-            return
-        self._doubted = self._doubted or said
-        if not self._options.strict:
-            self._note(said)
+        elif said := doubt_of(event):
+            self._doubted = self._doubted or said
+            if not self._options.strict:
+                self._note(f"{said}; asked for again" if isinstance(event, Gap) else said)
 
     # ---- the end
 

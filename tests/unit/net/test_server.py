@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -25,9 +24,10 @@ from krakenws.exchange.protocol import Subscription, Venue
 from krakenws.exchange.replay import ReplayVenue
 from krakenws.net import server as module
 from krakenws.net.server import Server, run
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
 
     from websockets.asyncio.client import ClientConnection
 
@@ -43,18 +43,6 @@ def timed(coroutine: Coroutine[Any, Any, None]) -> None:
 
 def venue_of(frames: list[bytes], *, speed: float = float("inf"), **options: bool) -> ReplayVenue:
     return ReplayVenue([(float(t), frame) for t, frame in enumerate(frames)], speed=speed, **options)
-
-
-@contextlib.asynccontextmanager
-async def serving(venue: Venue, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Server, str]]:
-    """Give the server and the URL of its public endpoint."""
-    server = Server(venue)
-    async with server.listen("127.0.0.1", 0, tls) as (host, port):
-        driving = asyncio.create_task(server.drive())
-        try:
-            yield server, f"{'wss' if tls else 'ws'}://{host}:{port}"
-        finally:
-            driving.cancel()
 
 
 async def receive(client: ClientConnection, count: int) -> list[Any]:

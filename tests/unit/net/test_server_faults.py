@@ -18,10 +18,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from krakenws.exchange.faults import FaultPlan
 from krakenws.exchange.protocol import Subscription, Venue
 from krakenws.exchange.rest import RestApi, RestBackend
-from krakenws.net.server import Server
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
 
     from websockets.asyncio.client import ClientConnection
 
@@ -66,17 +66,6 @@ class Ticking(Venue):
 
 def timed(coroutine: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(coroutine, DEADLINE_S))
-
-
-@contextlib.asynccontextmanager
-async def serving(venue: Venue, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Server, str]]:
-    server = Server(venue)
-    async with server.listen("127.0.0.1", 0, tls) as (host, port):
-        driving = asyncio.create_task(server.drive())
-        try:
-            yield server, f"{'wss' if tls else 'ws'}://{host}:{port}"
-        finally:
-            driving.cancel()
 
 
 def switch(url: str, method: str, rule: object = None) -> dict[str, Any]:
