@@ -165,7 +165,10 @@ class Door(asyncio.Protocol):
         if end > MAX_HEAD_BYTES or (end < 0 and len(self._received) > MAX_HEAD_BYTES):
             raise _Refused(431)
         if end < 0:
-            if self._received and not 0x41 <= self._received[0] <= 0x5A:  # TLS where none is spoken, say
+            is_text = (
+                self._received[:1].isupper() or self._received == b"\r"
+            )  # its line feed is still under way
+            if self._received and not is_text:  # TLS where none is spoken, say
                 raise _Refused(400)
             return None
         head = _Head(bytes(self._received[:end]))

@@ -194,6 +194,38 @@ def test_requests_in_a_row_are_answered_in_their_order_however_they_are_cut() ->
     served(scene)
 
 
+class Wire(asyncio.Transport):
+    """Keeps what a door says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.said += bytes(data)
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_line_end_that_some_clients_send_behind_a_body_may_come_in_two_reads() -> None:
+    async def scene() -> None:
+        answered = door.Door(asyncio.Protocol(), lambda _: HttpResponse(200, b"answered"), set())
+        wire = Wire()
+        answered.connection_made(wire)
+        for part in (
+            b"POST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\nc=1",
+            b"\r",
+            b"\n",
+            b"GET /d HTTP/1.1\r\n\r\n",
+        ):
+            answered.data_received(part)
+        answered.connection_lost(None)
+        assert wire.said.count(b"HTTP/1.1 200 OK") == wire.said.count(b"HTTP/1.1") == 2
+
+    asyncio.run(scene())
+
+
 def test_a_websocket_handshake_cut_anywhere_is_handed_on_whole() -> None:
     async def scene() -> None:
         async with serving() as (host, port, server):
