@@ -144,6 +144,9 @@ class Talk:
         self._ns += seconds * 1_000_000_000
         self._keep(self._protocol.on_deadline(self._ns, self._now))
 
+    def summarize(self) -> None:
+        self._keep([self._protocol.summary(self._ns, self._now)])
+
     def lose(self, cause: str) -> None:
         self._keep(self._protocol.lost(cause, self._ns, self._now))
 
@@ -185,7 +188,16 @@ def conversation() -> dict[str, list[str]]:
     public.hear('{"event":"pong","reqid":1}')
     public.leave("trade XBT/USD")
     public.hear((ACK % ("trade", "XBT/USD", '"name":"trade"')).replace("subscribed", "unsubscribed"))
+    public.summarize()
     public.lose("closed by the exchange (1001)")
+
+    never_right = Talk(V1, PUBLIC, lines)
+    never_right.ask("book XBT/USD")
+    never_right.open()
+    never_right.hear(GREETING)
+    for seconds in (0, 0, 10, 20, 40, 80):
+        never_right.wait(seconds)
+        never_right.hear(ACK % ("book-10", "XBT/USD", '"depth":10,"name":"book"'), SNAPSHOT, CHANGE % WRONG)
 
     private = Talk(V1, PRIVATE, lines)
     private.open()

@@ -36,6 +36,8 @@ class Options:
     attempts_window_s: float = 600.0
     resync_s: float = 10.0
     """How long a resubscribed book may take to send its snapshot before it is asked for again."""
+    resyncs: int = 5
+    """How often in a row a wrong book is asked for again before it is called untrusted (quirk B14)."""
     max_message_bytes: int = 16 * 1024 * 1024
     """A longer WebSocket message is refused (close 1009)."""
     verify: bool = True

@@ -71,7 +71,7 @@ def test_an_order_ends_with_its_answer(trader: Command) -> None:
         took_s = time.monotonic() - began
     assert result.code == 0, result.err
     assert took_s < SOON_S
-    reply = result.events[-1]
+    reply = result.stream[-1]
     assert list(reply) == ["event", "method", "req_id", "success", "outcome", "result", "received"]
     assert reply["result"] == {"order_id": "OGTT3Y-C6I3P-XRI6HX", "descr": "buy 0.002 XBT/USD @ market"}
     assert server.connections[0].close_code == 1000
@@ -173,7 +173,7 @@ def test_without_a_token_the_places_are_named_and_nothing_is_opened(krakenws: Co
         str(krakenws.home / "config" / "krakenws" / "key"),
     ):
         assert place in result.err
-    error = result.events[-1]
+    error = result.stream[-1]
     assert [error["event"], error["code"], error["retryable"]] == ["error", 3, False]
 
 
@@ -297,7 +297,7 @@ def test_nobody_listening_is_4(krakenws: Command) -> None:
     result = krakenws.run("ping", "--public-url", url)
     assert result.code == 4
     assert "connection refused" in result.sentence
-    assert result.events[-1]["retryable"] is True
+    assert result.stream[-1]["retryable"] is True
 
 
 def test_an_unknown_host_is_4(krakenws: Command) -> None:
@@ -327,7 +327,7 @@ def test_a_stream_that_may_not_reconnect_ends_with_4(krakenws: Command) -> None:
     assert result.code == 4
     assert "1011" in result.err
     assert "out of order" in result.err
-    assert result.events[-1]["event"] == "error"
+    assert result.stream[-1]["event"] == "error"
     assert len(server.connections) == 1
 
 
@@ -339,7 +339,7 @@ def test_a_refused_order_is_5_with_the_exchange_s_own_words(trader: Command) -> 
         result = trader.run(*ORDER, *server.options)
     assert result.code == 5
     assert "EOrder:Insufficient funds" in result.sentence
-    reply, error = result.events[-2:]
+    reply, error = result.stream[-2:]
     assert [reply["outcome"], reply["error"]] == ["rejected", "EOrder:Insufficient funds"]
     assert [error["event"], error["code"], error["retryable"]] == ["error", 5, False]
 
@@ -372,7 +372,7 @@ def test_one_refused_pair_is_told_and_the_others_stream_on(krakenws: Command) ->
     with exchange(script) as server:
         result = krakenws.run(*split("ticker AAA/BBB XBT/USD --count 1"), *server.options)
     assert result.code == 0
-    names = [event["event"] for event in result.events]
+    names = [event["event"] for event in result.stream]
     assert names == ["connected", "status", "refused", "subscribed", "update"]
     assert "Currency pair not supported AAA/BBB" in result.sentence
 
@@ -428,7 +428,7 @@ def test_an_order_without_an_answer_is_6_and_is_never_sent_twice(
     assert len(server.sent("addOrder")) == 1
     unanswered = next(event for event in result.events if event["event"] == "unanswered")
     assert unanswered["outcome"] == "unknown"
-    error = result.events[-1]
+    error = result.stream[-1]
     assert [error["event"], error["code"], error["retryable"]] == ["error", 6, False]
     assert "unknown" in result.err
 
@@ -607,7 +607,7 @@ def test_without_strict_such_a_frame_is_told_and_the_stream_goes_on(krakenws: Co
     with exchange(streams("CloudFlare WebSocket proxy restarting", TICKER)) as server:
         result = krakenws.run(*split("ticker XBT/USD --count 1"), *server.options)
     assert result.code == 0
-    assert [event["event"] for event in result.events][-2:] == ["violation", "update"]
+    assert [event["event"] for event in result.stream][-2:] == ["violation", "update"]
     assert "CloudFlare" in result.sentence
 
 

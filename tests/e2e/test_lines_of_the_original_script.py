@@ -89,7 +89,7 @@ def test_a_public_line_subscribes_to_exactly_what_it_names(
     assert result.code == 0, result.err
     (message,) = server.messages()
     assert same(message, {"event": "subscribe", "pair": pairs, "subscription": subscription})
-    assert frame in result.out if program == "krakenws.py" else result.events[-1]["event"] == "update"
+    assert frame in result.out if program == "krakenws.py" else result.stream[-1]["event"] == "update"
 
 
 @BOTH

@@ -87,7 +87,7 @@ def test_a_stream_survives_broken_frames_unless_it_is_strict(krakenws: Command, 
     with exchange([with_bytes(BROKEN[what]), streams(TICKER)]) as server:
         result = krakenws.run(*split("ticker XBT/USD --count 1"), *server.options)
     assert result.code == 0, result.err
-    assert result.events[-1]["event"] == "update"
+    assert result.stream[-1]["event"] == "update"
     assert_calm(result)
     if "close reason for" not in what:
         with exchange(with_bytes(BROKEN[what])) as server:

@@ -81,7 +81,7 @@ def test_raw_keeps_white_space_escapes_and_characters_beyond_ascii(krakenws: Com
 @EACH
 def test_json_events_begin_with_what_identifies_them(trader: Command, line: str) -> None:
     result = stream(trader, line, "json")
-    update = result.events[-1]
+    update = result.stream[-1]
     name, *words = line.split()
     number = {"ohlc": ["interval"], "book": ["depth"]}.get(name, [])
     symbol = ["symbol"] if words else []
@@ -92,7 +92,7 @@ def test_json_events_begin_with_what_identifies_them(trader: Command, line: str)
 
 
 def test_a_trade_line_is_the_documented_one(krakenws: Command) -> None:
-    update = stream(krakenws, "trade XBT/USD", "json").events[-1]
+    update = stream(krakenws, "trade XBT/USD", "json").stream[-1]
     del update["received"]
     assert update == {
         "event": "update",
@@ -119,7 +119,7 @@ def test_a_trade_line_is_the_documented_one(krakenws: Command) -> None:
 
 
 def test_a_book_line_has_its_checksum_as_a_number_and_its_trust(krakenws: Command) -> None:
-    snapshot, update = stream(krakenws, "book XBT/USD 10", "json").events[-2:]
+    snapshot, update = stream(krakenws, "book XBT/USD 10", "json").stream[-2:]
     assert [snapshot["type"], snapshot["trust"]] == ["snapshot", "unverified"]
     assert [update["type"], update["trust"]] == ["update", "verified"]
     (data,) = update["data"]
@@ -131,7 +131,7 @@ def test_a_book_line_has_its_checksum_as_a_number_and_its_trust(krakenws: Comman
 def test_json_is_the_default_in_a_pipe(krakenws: Command) -> None:
     with exchange(pongs) as server:
         result = krakenws.run("ping", *server.options)
-    assert [event["event"] for event in result.events] == ["connected", "status", "pong"]
+    assert [event["event"] for event in result.stream] == ["connected", "status", "pong"]
 
 
 def test_every_json_line_has_a_place_in_the_schema(trader: Command) -> None:
@@ -310,7 +310,7 @@ def test_decode_reads_standard_input_and_bare_frames(krakenws: Command) -> None:
         "ticker",
         "trade",
     ]
-    assert krakenws.run("decode", "-ojson", stdin=frames).events[-1]["data"] == result.events[-1]["data"]
+    assert krakenws.run("decode", "-ojson", stdin=frames).stream[-1]["data"] == result.stream[-1]["data"]
 
 
 @pytest.mark.parametrize("output", ["text", "transcript", "raw", "json"])

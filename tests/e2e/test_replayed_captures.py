@@ -85,7 +85,7 @@ def test_the_demo_needs_no_file_and_no_network(krakenws: Command) -> None:
         drop_in = krakenws.called("krakenws.py").run(*split(f"trade XBT/USD --count 1 --public-url {url}"))
     assert [ping.code, ticker.code, drop_in.code] == [0, 0, 0]
     assert drop_in.lines[0].startswith("WebSocket -> Client: {")
-    assert ticker.events[-1]["data"]
+    assert ticker.stream[-1]["data"]
 
 
 def test_what_the_recording_lacks_is_refused(krakenws: Command, capture: Path) -> None:

@@ -179,7 +179,7 @@ def test_ping_is_answered_and_is_what_no_words_mean(sandbox: Sandbox) -> None:
     for line in ("ping", ""):
         result = sandbox.run(line)
         assert result.code == 0, result.err
-        assert result.events[-1]["event"] == "pong"
+        assert result.stream[-1]["event"] == "pong"
 
 
 def test_a_market_order_with_leverage_is_accepted(sandbox: Sandbox) -> None:

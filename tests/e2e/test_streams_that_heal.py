@@ -49,14 +49,35 @@ def test_a_lost_stream_is_asked_for_again_with_the_original_parameters(
 def test_the_gap_stands_between_the_last_data_and_the_next(krakenws: Command) -> None:
     with exchange([then_ends(TICKER), streams(TICKER)]) as server:
         result = krakenws.run(*split("ticker XBT/USD --count 2"), *server.options)
-    names = [event["event"] for event in result.events]
+    names = [event["event"] for event in result.stream]
     life = ["connected", "status", "subscribed"]
     assert names == [*life, "update", "disconnected", *life, "gap", "update"]
-    gap = result.events[-2]
+    gap = result.stream[-2]
     assert list(gap) == ["event", "channel", "symbol", "cause", "from", "to", "received"]
-    assert gap["from"] < gap["to"] == result.events[-1]["received"]
+    assert gap["from"] < gap["to"] == result.stream[-1]["received"]
     assert result.events[4]["retry_in_s"] >= 0
     assert "connection lost" in result.err
+
+
+def test_json_ends_with_an_account_of_every_data_frame(krakenws: Command) -> None:
+    with exchange([then_ends(TICKER), streams(TICKER, "[1]")]) as server:
+        result = krakenws.run(*split("ticker XBT/USD --count 2"), *server.options)
+    summary = result.events[-1]
+    assert (summary["event"], summary["endpoint"], summary["connections"]) == ("summary", "public", 2)
+    assert summary["down_s"] >= 0.0
+    (ticker,) = summary["channels"]
+    assert (ticker["channel"], ticker["symbol"]) == ("ticker", "XBT/USD")
+    assert [ticker[name] for name in ("received", "emitted", "gaps")] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("output", ["raw", "csv", "text"])
+def test_who_asks_for_more_words_is_told_what_the_stream_brought(krakenws: Command, output: str) -> None:
+    with exchange(streams(TICKER)) as server:
+        line = split(f"ticker XBT/USD --count 1 -o {output}")
+        quiet, verbose = (krakenws.run(*line, *more, *server.options) for more in ([], ["-v"]))
+    told = "public: 1 data frames: 1 emitted"
+    assert told not in quiet.out + quiet.err
+    assert told in (verbose.out if output == "text" else verbose.err)
 
 
 def test_a_lost_private_stream_takes_the_token_anew(trader: Command) -> None:
@@ -139,7 +160,7 @@ def test_no_verify_lets_everything_pass(krakenws: Command) -> None:
     with exchange(streams(*frames)) as server:
         result = krakenws.run(*split("book XBT/USD --count 2 --no-verify"), *server.options)
     assert (result.code, result.err) == (0, "")
-    assert [event.get("trust") for event in result.events[-2:]] == ["unverified"] * 2
+    assert [event.get("trust") for event in result.stream[-2:]] == ["unverified"] * 2
 
 
 def test_an_update_without_a_checksum_is_unverified(krakenws: Command) -> None:
@@ -147,7 +168,7 @@ def test_an_update_without_a_checksum_is_unverified(krakenws: Command) -> None:
     bare = ladder.update("64001.10000", "5.00000000").replace(f',"c":"{ladder.checksum}"', "")
     with exchange(streams(ladder.snapshot(), bare, ladder.update("64002.10000", "5.00000000"))) as server:
         result = krakenws.run(*split("book XBT/USD --count 3"), *server.options)
-    assert [event["trust"] for event in result.events[-3:]] == ["unverified", "unverified", "verified"]
+    assert [event["trust"] for event in result.stream[-3:]] == ["unverified", "unverified", "verified"]
 
 
 def test_book_top_is_told_when_it_changes_and_book_full_always(krakenws: Command) -> None:
@@ -165,7 +186,7 @@ def test_book_top_is_told_when_it_changes_and_book_full_always(krakenws: Command
         ([{"price": "64001.10000", "qty": qty}], [{"price": "64000.10000", "qty": "2.00000000"}])
         for qty in ("1.00000000", "9.00000000")
     ]
-    last = full.events[-1]["data"][0]
+    last = full.stream[-1]["data"][0]
     assert [level["price"] for level in last["asks"]] == [f"{64000 + n}.10000" for n in range(1, 11)]
     assert [level["price"] for level in last["bids"]] == [f"{64000 - n}.10000" for n in range(10)]
 
@@ -222,7 +243,7 @@ def test_unsubscribed_by_the_exchange_is_told_and_asked_for_again(krakenws: Comm
     with exchange(script) as server:
         result = krakenws.run(*split("ticker XBT/USD --count 2"), *server.options)
     assert result.code == 0, result.err
-    names = [event["event"] for event in result.events][3:]
+    names = [event["event"] for event in result.stream][3:]
     assert names == ["update", "unsubscribed", "subscribed", "gap", "update"]
 
 

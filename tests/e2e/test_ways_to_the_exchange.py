@@ -249,7 +249,7 @@ def test_option_before_environment_before_config_file(krakenws: Command) -> None
         empty_is_unset = krakenws.run("ping", KRAKENWS_OUTPUT="")
     assert by_file.lines[-1] == '{"event":"pong"}'
     assert by_environment.lines[-1] == 'WebSocket -> Client: {"event":"pong"}'
-    assert by_option.events[-1]["event"] == "pong"
+    assert by_option.stream[-1]["event"] == "pong"
     assert empty_is_unset.out == by_file.out
 
 

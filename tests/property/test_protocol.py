@@ -289,6 +289,13 @@ class Conversation(RuleBasedStateMachine):
             assert len(set(self.ended)) == len(self.ended)
             assert set(self.ended) <= set(self.left) <= self.requested
 
+    @invariant()
+    def every_data_frame_is_accounted_for(self) -> None:
+        if hasattr(self, "protocol"):
+            for its in self.protocol.summary(self.ns, self.now).channels:
+                kinds = ("emitted", "withheld", "discarded", "malformed")
+                assert its["received"] == sum(its[kind] for kind in kinds)
+
     def gave_up(self) -> bool:
         return self.protocol.failure is not None
 
@@ -313,8 +320,8 @@ class Conversation(RuleBasedStateMachine):
         if wanted:
             assert self.exchange is not None
             assert wanted == set(self.exchange.subscribed)
-            assert {s.state for s in self.protocol._subscriptions.values()} == {LIVE}
-            assert all(s.settled or not s.is_book for s in self.protocol._subscriptions.values())
+            assert {s.state for s in self.protocol._subscriptions._all.values()} == {LIVE}
+            assert all(s.settled or not s.is_book for s in self.protocol._subscriptions._all.values())
 
 
 Conversation.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -45,6 +45,11 @@ class Result(NamedTuple):
         return [json.loads(line) for line in self.lines]
 
     @property
+    def stream(self) -> list[dict[str, Any]]:
+        """The events without the summary that ends them."""
+        return [event for event in self.events if event["event"] != "summary"]
+
+    @property
     def sentence(self) -> str:
         """What stderr says, which must be one sentence and nothing else."""
         assert self.err.startswith("krakenws: "), self.err

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from krakenws.cli.playground import Playground
     from krakenws.core.catalog import Entry
     from krakenws.core.dialect import Dialect
+    from krakenws.core.events import Summary
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials
     from krakenws.options import Options
@@ -168,6 +169,7 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
             stop=stop,
             count=count if isinstance(count, int) else None,
             for_s=for_s if isinstance(for_s, float) else None,
+            summarize=_summarizer(context, sink),
         )
         for one in bound:
             run.add(dialect_of(one.entry.api), one)
@@ -192,6 +194,22 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
             raise
         run.judge()
     return 0
+
+
+def _summarizer(context: Context, sink: Sink) -> Callable[[Summary], None] | None:
+    """Return what tells the summary of a run: JSON always has it, people who asked for more with -v."""
+    verbose = bool(context.settings.get("verbose"))
+    if context.output == "json" or (verbose and context.output == "text"):
+        return lambda event: sink.write([event])
+    if not verbose:
+        return None
+
+    def tell(event: Summary) -> None:
+        from krakenws.sinks.text import summary
+
+        context.note(summary(event))
+
+    return tell
 
 
 def _silent(_sentence: str) -> None:

@@ -187,7 +187,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("show-token", "leave the token readable in transcripts", field="show_token"),
     Option("color", "colour in text output", metavar="auto|always|never", parse=_color),
-    Option("verbose", "say more on stderr; tracebacks for defects", short="v"),
+    Option("verbose", "say more on stderr, as what a stream brought; tracebacks for defects", short="v"),
     Option("quiet", "only errors on stderr", short="q"),
     Option("version", "print the version", only_argv=True),
     Option("help", "print help; behind a NAME, its help", short="h", only_argv=True),

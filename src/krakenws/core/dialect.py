@@ -137,6 +137,13 @@ class Dialect:
         """
         raise NotImplementedError
 
+    def items_told_once(self, entry: Entry, body: Any) -> list[tuple[str, Any]] | None:  # noqa: ARG002
+        """Return the items of a private payload with their ids, where a snapshot repeats what was told.
+
+        Each item is a payload by itself. None for other channels, and for payloads of another shape.
+        """
+        return None
+
     def status_details(self, envelope: Envelope) -> tuple[str, str]:
         """Return the version and the connection id, as decimal text, of a status frame."""
         raise NotImplementedError

@@ -16,9 +16,41 @@ if TYPE_CHECKING:
 
     from krakenws.core.book import Book
     from krakenws.core.catalog import Entry, Values
+    from krakenws.core.violations import Violations
 
 VERIFIED = "verified"
 UNVERIFIED = "unverified"
+UNTRUSTED = "untrusted"
+TRUSTS = (VERIFIED, UNVERIFIED, UNTRUSTED)
+"""What a book line says of itself: its checksum matched; there was none to check; it did not match, again and
+again, so that it is passed on as it comes (see `Untrusted`)."""
+
+
+class Tally:
+    """What became of the data frames of one channel and symbol.
+
+    Always received = emitted + withheld + discarded + malformed.
+
+    Attributes:
+        received: data frames that came.
+        emitted: those that left as an update.
+        withheld: those with nothing to show: `--book top` with the top as it was.
+        discarded: those that came while nothing could be trusted: broken, or of an older subscription.
+        malformed: those that left as a `Violation`.
+        gaps: how often continuity was broken.
+        resyncs: how often it was asked for again because its data was wrong or missing.
+    """
+
+    NAMES = ("received", "emitted", "withheld", "discarded", "malformed", "gaps", "resyncs")
+    __slots__ = NAMES
+
+    def __init__(self) -> None:
+        self.received = self.emitted = self.withheld = self.discarded = self.malformed = 0
+        self.gaps = self.resyncs = 0
+
+    def fields(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return {name: getattr(self, name) for name in self.NAMES}
 
 
 class Route:
@@ -30,16 +62,22 @@ class Route:
         channel: the wire's name of it, `book-10`.
         symbol: the pair; "" for private channels.
         book: the verified book, for `book` channels that are kept.
+        tally: what became of its frames.
+        violations: makes what is said of its unusable frames, and counts them; None: nobody counts.
     """
 
-    __slots__ = ("book", "channel", "entry", "symbol", "values")
+    __slots__ = ("book", "channel", "entry", "symbol", "tally", "values", "violations")
 
-    def __init__(self, entry: Entry, values: Values, channel: str, symbol: str) -> None:
+    def __init__(
+        self, entry: Entry, values: Values, channel: str, symbol: str, violations: Violations | None = None
+    ) -> None:
         self.entry = entry
         self.values = values
         self.channel = channel
         self.symbol = symbol
         self.book: Book | None = None
+        self.tally = Tally()
+        self.violations = violations
 
     def __repr__(self) -> str:
         return f"Route({self.channel}, {self.symbol or 'private'})"
@@ -52,7 +90,7 @@ class Update:
         route: which channel and symbol it is of.
         frame: the frame as received, redacted.
         snapshot: True for a snapshot, False for an update.
-        trust: book frames: `verified` (checksum matched) or `unverified` (none to check); else None.
+        trust: book frames: one of `TRUSTS`; else None.
         body: what was decoded on the way: a book's `BookChanges` (with `options.book` `top` or `full`: the
             levels of that view after this frame), a private channel's payload list; else None.
     """
@@ -79,6 +117,16 @@ class Update:
         from krakenws.core.rows import rows_of
 
         return rows_of(self)
+
+    def violation(self, error: ValueError) -> Violation:
+        """Count this frame as malformed, and return what is said instead of its rows."""
+        from krakenws.core.violations import Violations  # which makes events itself
+
+        route = self.route
+        route.tally.emitted -= 1
+        route.tally.malformed += 1
+        violations = route.violations or Violations()
+        return violations.of(str(error), self.frame, self.received_ns, route.channel, route.symbol)
 
     def flaw(self) -> str:
         """Return what keeps the payload from becoming rows, or ""."""
@@ -223,6 +271,7 @@ class Gap(Event):
 
     Said when the break is noticed (`to_ns` None: the data on hand is worthless from here) and again, with
     both ends, before the first data after it; a lost connection is noticed by `Disconnected` instead.
+    `missed`: how many messages are known to be lost; left out when nobody can know.
     """
 
     channel: str
@@ -230,22 +279,59 @@ class Gap(Event):
     cause: str
     from_ns: int | None
     to_ns: int | None = None
+    missed: int | None = None
     name = "gap"
+
+
+@record
+class Untrusted(Event):
+    """A book could not be healed, so that it is asked for no more until the next connection.
+
+    Its lines go on with `"trust":"untrusted"`. `cause`: what was wrong the last time; `resyncs`: how often in
+    a row it was asked for again in vain.
+    """
+
+    channel: str
+    symbol: str
+    cause: str
+    resyncs: int
+    name = "untrusted"
 
 
 @record
 class Violation(Event):
     """A frame that is not what the exchange promises; the stream goes on.
 
-    `frame` is its beginning, escaped; `length_bytes` its whole length.
+    `frame` is its beginning, escaped; `length_bytes` its whole length; `sha256` the first 16 hexadecimal
+    digits of its hash; `count` how many there were on this endpoint, itself included.
     """
 
     cause: str
     frame: str
     length_bytes: int
+    sha256: str
+    count: int
     channel: str = ""
     symbol: str = ""
     name = "violation"
+
+
+@record
+class Summary(Event):
+    """What one endpoint brought in a run; the last word of it.
+
+    `connections`: how many were made; `down_s`: seconds without one since the first; `violations`: frames
+    that are not what the exchange promises; `channels`: what became of the data frames of each channel and
+    symbol: `received` = `emitted` + `withheld` (nothing new to show) + `discarded` (not to be trusted, or of
+    an older subscription) + `malformed`, always.
+    """
+
+    endpoint: str
+    connections: int
+    down_s: float
+    violations: int
+    channels: list[dict[str, Any]]
+    name = "summary"
 
 
 def doubt_of(event: object) -> str:
@@ -253,6 +339,9 @@ def doubt_of(event: object) -> str:
     if isinstance(event, Violation):
         what = f"{event.channel} {event.symbol}".strip()
         return f"unusable frame{f' of {what}' if what else ''}: {event.cause}: {event.frame}"
+    if isinstance(event, Untrusted):
+        tried = f"after {event.resyncs} resubscriptions"
+        return f"{event.channel} {event.symbol} stays untrusted {tried}: {event.cause}"
     if isinstance(event, Gap) and event.to_ns is None:
         return f"gap in {f'{event.channel} {event.symbol}'.strip()}: {event.cause}"
     return ""

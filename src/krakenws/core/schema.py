@@ -27,6 +27,7 @@ _TYPES: dict[str, Schema] = {
     "int": _WHOLE,
     "float": {"type": "number"},
     "Mapping[str, Any]": _OBJECT,
+    "list[dict[str, Any]]": {"type": "array", "items": _OBJECT},
 }
 _EVENTS = (
     events.Connected,
@@ -41,7 +42,9 @@ _EVENTS = (
     events.Rejected,
     events.Unanswered,
     events.Gap,
+    events.Untrusted,
     events.Violation,
+    events.Summary,
 )
 _OUTCOMES: dict[type, Schema] = {
     events.Reply: {"success": {"const": True}, "outcome": {"const": "accepted"}},
@@ -95,7 +98,7 @@ def _update(entry: Entry, row: Schema) -> Schema:
     properties |= {name: {"enum": list(param.choices)} for name in _NUMBERS if (param := entry.param(name))}
     properties["received"] = _TIME
     if entry.rows == "Level":
-        properties["trust"] = {"enum": [events.VERIFIED, events.UNVERIFIED]}
+        properties["trust"] = {"enum": list(events.TRUSTS)}
     properties["data"] = {"type": "array", "items": row}
     return _object(entry.help, properties)
 

@@ -11,16 +11,23 @@ the exchange ended it (v1.md 5.5). A `BROKEN` one ignores data until it is heale
 snapshot: updates of the old subscription may come before that (quirks B17, B20). A book is verified on every
 frame that carries a checksum; a private channel by its sequence numbers. A channel that owes a snapshot and
 stays mute is broken as well (quirk L3).
+
+A book that is wrong after `options.resyncs` resubscriptions in a row is *untrusted* until the connection is
+lost: it stays LIVE, its lines go on and say so, and nothing more is asked (quirk B14). "In a row" means that
+it never stayed good for as long as a resubscription may take: one verified update between two mismatches
+would otherwise let it be asked for without end.
 """
 
 from __future__ import annotations
 
 from krakenws.core.book import Book
 from krakenws.core.dialect import BookChanges, Malformed
-from krakenws.core.events import UNVERIFIED, VERIFIED, Gap, Update
+from krakenws.core.events import UNTRUSTED, UNVERIFIED, VERIFIED, Gap, Untrusted, Update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from krakenws.core.dialect import Dialect, Envelope
     from krakenws.core.events import Event, Route
     from krakenws.options import Options
@@ -29,6 +36,8 @@ WANTED = "wanted"
 ASKED = "asked"
 LIVE = "live"
 BROKEN = "broken"
+_REMEMBERED = 1000
+"""Fills of which it is known that they were told: a snapshot repeats the last fifty."""
 
 
 class Subscription:
@@ -43,30 +52,47 @@ class Subscription:
         last_ns: books and private channels: arrival of the last good frame, or None.
         settled: live, with nothing to announce: frames may pass unless they have to be verified.
         plain: settled, and its frames need no look at all: no book, no sequence.
+        tally: what became of its frames; the route's.
+        waiting: it was asked for, and neither data nor a reason to wait came since.
+        in_vain: how often in a row it was due while `waiting`, although the exchange confirms it.
+        renewed: the connection was renewed for its sake, and that did not help yet.
     """
 
     __slots__ = (
         "_adopted",
+        "_begun",
         "_from_ns",
         "_gap",
+        "_good_at",
         "_has_snapshot",
+        "_missed",
+        "_options",
+        "_proved",
         "_reported",
+        "_seen",
         "_sequence",
         "_top",
+        "_untrusted",
         "due",
+        "in_vain",
         "is_book",
         "last_ns",
         "plain",
+        "renewed",
         "route",
         "session",
         "settled",
         "state",
+        "tally",
         "tries",
+        "waiting",
     )
 
-    def __init__(self, route: Route, *, adopted: bool = False) -> None:
+    def __init__(self, route: Route, options: Options, *, adopted: bool = False) -> None:
         """Adopted: found in a file of frames, where nothing can be asked for and nothing healed."""
         self.route = route
+        self.tally = route.tally
+        self._options = options
         self.is_book = route.entry.name == "book"
         self._adopted = adopted
         self.state = LIVE if adopted else WANTED
@@ -74,11 +100,19 @@ class Subscription:
         self.tries = 0
         self.session = 0
         self.last_ns: int | None = None
+        self.waiting = self.renewed = False
+        self.in_vain = 0
         self._gap = ""
         self._from_ns: int | None = None
+        self._missed: int | None = None
         self._has_snapshot = False
+        self._proved = False
+        self._good_at = 0.0
+        self._untrusted = False
         self._reported = False
         self._sequence: int | None = None
+        self._begun = False
+        self._seen: dict[str, None] = {}
         self._top: object = None
         self.settled = self.plain = False
         self._look()
@@ -101,7 +135,10 @@ class Subscription:
         """A request for it is on its way; without an answer it is due again."""
         if self.state == WANTED:
             self.state = ASKED
+        elif self.state == BROKEN:
+            self.tally.resyncs += 1
         self.due = due
+        self.waiting = True
         self.tries += 1
         self.session = session
         self._look()
@@ -111,6 +148,7 @@ class Subscription:
         if self.state != BROKEN:
             self.state = WANTED
         self.due = due
+        self.waiting = False
         self._look()
 
     def confirmed(self, snapshot_due: float) -> bool:
@@ -136,48 +174,73 @@ class Subscription:
         self._break(cause, heard_ns)
         self.state = WANTED
         self.due = None
-        self.tries = 0
-        self._reported = False
+        self.tries = self.in_vain = 0
+        self._reported = self._untrusted = False
 
     def _break(self, cause: str, good_ns: int | None) -> None:
         if self.state in {LIVE, BROKEN} and not self._gap:
             self._gap, self._from_ns = cause, good_ns
+            self.tally.gaps += 1
+        self.waiting = self._proved = False
         self.route.book = None
         self._has_snapshot = False
         self._sequence = None
         self._top = None
         self.settled = self.plain = False
 
-    def broken(self, cause: str, received_ns: int) -> Gap:
+    def broken(self, cause: str, received_ns: int, missed: int | None = None) -> Gap:
         """Its data is worthless from here on; return the announcement.
 
         In a file of frames nothing can heal it, so that what follows is passed on, unverified.
         """
         self._break(cause, self.last_ns)
+        self._missed = missed
         self.state = LIVE if self._adopted else BROKEN
         self.tries = max(self.tries, 1)
-        return Gap(received_ns, self.route.entry.name, self.route.symbol, cause, self._from_ns)
+        return Gap(received_ns, *self._place, cause, self._from_ns, missed=missed)
+
+    def disproved(self, cause: str, received_ns: int, now: float) -> list[Update | Event]:
+        """A book's frame is wrong: return that it is broken, or untrusted from here on; nothing if it was."""
+        if self._untrusted:
+            return []
+        if self._proved and now >= self._good_at + self._options.resync_s:
+            self.tries = 0
+        if self._adopted or self.tries <= self._options.resyncs:
+            return [self.broken(cause, received_ns)]
+        if not self._gap:  # else the snapshot that ends it says so
+            self._gap, self._from_ns = cause, self.last_ns
+            self.tally.gaps += 1
+        events: list[Update | Event] = []
+        resyncs = self.tries - 1
+        self._untrusted = self._has_snapshot = True
+        self._healed(received_ns, now, events)
+        events.append(Untrusted(received_ns, *self._place, cause, resyncs))
+        return events
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        return self.route.entry.name, self.route.symbol
 
     def begun_anew(self) -> None:
         """In a file of frames: an ack, so that sequence numbers begin again."""
         self._sequence = None
 
-    def _healed(self, received_ns: int, events: list[Update | Event], *, verify: bool = False) -> None:
+    def _healed(self, received_ns: int, now: float, events: list[Update | Event]) -> None:
         """Announce the gap that ends with the data received now, if there is one."""
         if self._gap:
-            route = self.route
-            events.append(
-                Gap(received_ns, route.entry.name, route.symbol, self._gap, self._from_ns, received_ns)
-            )
-            self._gap, self._from_ns = "", None
+            events.append(Gap(received_ns, *self._place, self._gap, self._from_ns, received_ns, self._missed))
+            self._gap, self._from_ns, self._missed = "", None, None
         self.state = LIVE
         self.due = None
-        if not self.is_book or not verify:  # a book has to prove itself first
+        self.waiting = self.renewed = False
+        self.in_vain = 0
+        self._good_at = now
+        if not self.is_book or not self._options.verify:  # a book has to prove itself first
             self.tries = 0
         self._look()
 
     def receive(
-        self, frame: bytes, received_ns: int, dialect: Dialect, options: Options, detail: bool = True
+        self, frame: bytes, received_ns: int, now: float, dialect: Dialect, detail: bool = True
     ) -> list[Update | Event]:
         """Return the events of one data frame of a public channel; no `Update` of a book without `detail`.
 
@@ -188,12 +251,13 @@ class Subscription:
         """
         events: list[Update | Event] = []
         if self.state == WANTED:
-            return events
-        if self.is_book:
-            self._book(dialect.book(frame), frame, received_ns, options, events, detail=detail)
-            return events
-        self._healed(received_ns, events)
-        events.append(Update(self.route, frame, received_ns, False, None, None))
+            self.tally.discarded += 1
+        elif self.is_book:
+            self._book(dialect.book(frame), frame, received_ns, now, events, detail=detail)
+        else:
+            self._healed(received_ns, now, events)
+            self.tally.emitted += 1
+            events.append(Update(self.route, frame, received_ns, False, None, None))
         return events
 
     def _book(
@@ -201,52 +265,58 @@ class Subscription:
         changes: BookChanges,
         frame: bytes,
         received_ns: int,
-        options: Options,
+        now: float,
         events: list[Update | Event],
         *,
         detail: bool,
     ) -> None:
         if not changes.snapshot and not self._has_snapshot and not self._adopted:
+            self.tally.discarded += 1
             return
-        book = self._kept(changes, options)
+        verify = self._options.verify
+        book = self._kept(changes)
         trust = UNVERIFIED
-        if book is not None and options.verify:
-            wrong = _disproof(book, changes)
+        if book is not None and verify:
+            wrong = "" if self._untrusted else _disproof(book, changes)
             if wrong:
-                events.append(self.broken(wrong, received_ns))
+                events += self.disproved(wrong, received_ns, now)
                 if self.state == BROKEN:
+                    self.tally.discarded += 1
                     return
-                book = None
+                book = self.route.book
             elif changes.checksum is not None:
                 trust = VERIFIED
-                self.tries = 0
-        if changes.snapshot and (book is not None or not options.verify):
+                self._proved = True
+        if self._untrusted:
+            trust = UNTRUSTED
+        if changes.snapshot and (book is not None or not verify):
             self._has_snapshot = True
-            self._healed(received_ns, events, verify=options.verify)
+            self._healed(received_ns, now, events)
         self.last_ns = received_ns
-        if not detail:
+        shown = changes if self._options.book == "changes" else self._view(book, changes)
+        if shown is None or not detail:
+            self.tally.withheld += 1
             return
-        shown = changes if options.book == "changes" else self._view(book, changes, options)
-        if shown is not None:
-            events.append(Update(self.route, frame, received_ns, changes.snapshot, trust, shown))
+        self.tally.emitted += 1
+        events.append(Update(self.route, frame, received_ns, changes.snapshot, trust, shown))
 
-    def _kept(self, changes: BookChanges, options: Options) -> Book | None:
+    def _kept(self, changes: BookChanges) -> Book | None:
         """Return the book after a frame; None when none is kept, or no snapshot began it."""
         book = self.route.book
         if not changes.snapshot:
             if book is not None:
                 _apply(book.update, changes)
-        elif options.verify or options.book != "changes":
+        elif self._options.verify or self._options.book != "changes":
             depth = self.route.values["depth"]
             self.route.book = book = Book(self.route.symbol, int(depth))  # type: ignore[arg-type]  # bound as an integer
             _apply(book.snapshot, changes)
         return book
 
-    def _view(self, book: Book | None, changes: BookChanges, options: Options) -> BookChanges | None:
+    def _view(self, book: Book | None, changes: BookChanges) -> BookChanges | None:
         """Return the whole book or its top after a frame; None without a book or with the top as it was."""
         if book is None:
             return None
-        if options.book == "full":
+        if self._options.book == "full":
             return BookChanges(book.asks(), book.bids(), changes.checksum, changes.snapshot)
         top = book.asks(1), book.bids(1)
         if top == self._top and not changes.snapshot:
@@ -254,29 +324,58 @@ class Subscription:
         self._top = top
         return BookChanges(*top, changes.checksum, changes.snapshot)
 
-    def receive_private(self, envelope: Envelope, frame: bytes, received_ns: int) -> list[Update | Event]:
+    def receive_private(
+        self, envelope: Envelope, frame: bytes, received_ns: int, now: float, dialect: Dialect
+    ) -> list[Update | Event]:
         """Return the events of one data frame of a private channel, in sequence or not (quirk P2).
 
         v1 marks no snapshot; it is the frame with which the sequence begins, unless it was declined.
         """
         events: list[Update | Event] = []
-        if self.state in {WANTED, BROKEN}:
-            return events
         sequence, before = envelope.sequence, self._sequence
+        if self.state in {WANTED, BROKEN}:
+            self.tally.discarded += 1
+            return events
         if before is not None and sequence is not None and sequence != before + 1:
-            gap = self.broken(f"sequence {before} then {sequence}", received_ns)
+            missed = sequence - before - 1
+            cause = f"sequence {before} then {sequence}"
+            gap = self.broken(cause, received_ns, missed if missed > 0 else None)
             if self.state == BROKEN:
+                self.tally.discarded += 1
                 return [gap]
             events.append(gap)
         is_snapshot = envelope.snapshot
         if is_snapshot is None:
             begins = before is None if sequence is None else sequence == 1
             is_snapshot = begins and self.owes_snapshot
-        self._healed(received_ns, events)
+        self._healed(received_ns, now, events)
         self._sequence = sequence
         self.last_ns = received_ns
-        events.append(Update(self.route, frame, received_ns, is_snapshot, None, envelope.body))
+        self.tally.emitted += 1
+        for told_before, body in self._parts(envelope.body, is_snapshot, dialect):
+            events.append(Update(self.route, frame, received_ns, told_before, None, body))
         return events
+
+    def _parts(self, body: Any, is_snapshot: bool, dialect: Dialect) -> list[tuple[bool, Any]]:
+        """Return a payload with whether it is a snapshot; of a later one, news are told as such (quirk P6).
+
+        A snapshot of fills repeats the last fifty at each subscription. Those that were told before stay a
+        snapshot; those that happened while nobody listened are an update, told once.
+        """
+        items = dialect.items_told_once(self.route.entry, body)
+        if items is None:
+            return [(is_snapshot, body)]
+        is_first, self._begun = not self._begun, True
+        news = [item for name, item in items if name not in self._seen]
+        known = [item for name, item in items if name in self._seen]
+        for name, _ in items:
+            self._seen.pop(name, None)
+            self._seen[name] = None
+        for name in [*self._seen][:-_REMEMBERED]:
+            del self._seen[name]
+        if not is_snapshot or is_first or not news:
+            return [(is_snapshot, body)]
+        return [(True, known), (False, news)] if known else [(False, news)]
 
 
 def _disproof(book: Book, changes: BookChanges) -> str:

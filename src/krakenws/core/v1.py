@@ -494,6 +494,11 @@ class DialectV1(Dialect):
             raise Malformed("a book frame without levels")
         return BookChanges(asks, bids, checksum, snapshot)
 
+    def items_told_once(self, entry: Entry, body: Any) -> list[tuple[str, Any]] | None:
+        if entry is not OWN_TRADES or not all(isinstance(part, dict) for part in body):
+            return None
+        return [(name, {name: fields}) for part in body for name, fields in part.items()]
+
     def status_details(self, envelope: Envelope) -> tuple[str, str]:
         connection_id = envelope.body.get("connectionID")
         return _text_of(envelope.body, "version"), "" if connection_id is None else str(connection_id)

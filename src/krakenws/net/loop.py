@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect
-    from krakenws.core.events import Event
+    from krakenws.core.events import Event, Summary
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials, Token
     from krakenws.net.stop import Stop
@@ -106,6 +106,7 @@ class Run:
         stop: signals.
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
+        summarize: takes what each endpoint brought when streams end, or None.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Run:
         stop: Stop,
         count: int | None = None,
         for_s: float | None = None,
+        summarize: Callable[[Summary], None] | None = None,
     ) -> None:
         self._options = options
         self._sink = sink
@@ -128,6 +130,7 @@ class Run:
         self._note = note
         self._warn = warn
         self._stop = stop
+        self._summarize = summarize
         self._left = count
         self._end_at = None if for_s is None else monotonic() + for_s
         self._links: dict[tuple[int, str], Link] = {}
@@ -162,10 +165,16 @@ class Run:
             self._options,
             access,
             jitter=lambda: int.from_bytes(urandom(4), "big") / 2**32,
-            detail=self._sink.wants_events or self._left is not None or self._options.strict,
+            detail=self._looks_closely,
         )
         target = parse_url(url.rstrip("/") + dialect.path)
         return Link(access, len(self._links) + 1, target, protocol)
+
+    @property
+    def _looks_closely(self) -> bool:
+        """Whether each data frame matters by itself: to the output, to a count, to the account at the end."""
+        counts = self._left is not None or self._summarize is not None
+        return self._sink.wants_events or self._options.strict or counts
 
     # ---- the loop
 
@@ -183,10 +192,19 @@ class Run:
                 if self._is_over():
                     break
                 self._wait()
+            self._tell_summaries()
         except Stopped:
-            pass
+            self._tell_summaries()
         finally:
             self._say_goodbye()
+
+    def _tell_summaries(self) -> None:
+        if self._summarize is None or not self._streams:
+            return
+        for link in self._links.values():
+            summary = link.protocol.summary(time_ns(), monotonic())
+            if summary.channels:
+                self._summarize(summary)
 
     def _is_over(self) -> bool:
         if self._stop.set or self._left == 0:

@@ -12,6 +12,7 @@ from json import dumps
 from time import gmtime, strftime
 
 from krakenws.core.events import Heartbeat, Rejected, Reply, Unanswered, Update, Violation
+from krakenws.core.violations import plain
 from krakenws.errors import UsageError
 from krakenws.sinks import Sink
 
@@ -123,7 +124,7 @@ class Json(Sink):
         try:
             data = self._encode(self._rows(update))
         except ValueError as error:  # Malformed, or text that is no Unicode
-            parts.append(_line(event_fields(violation_of(update, error), self._stamp)))
+            parts.append(_line(event_fields(update.violation(error), self._stamp)))
             return
         route, snapshot = update.route, update.snapshot
         head = self._heads.get((route, snapshot))
@@ -211,28 +212,6 @@ def _with_outcome(event: Reply | Rejected | Unanswered, fields: dict[str, Any]) 
     return {**head, "outcome": "unknown", **fields}
 
 
-def violation_of(update: Update, error: ValueError) -> Violation:
-    """Return what is said instead of a data frame whose rows cannot be made."""
-    start = update.frame[:200].decode("utf-8", "backslashreplace")
-    return Violation(
-        update.received_ns,
-        cause=str(error),
-        frame=plain(start),
-        length_bytes=len(update.frame),
-        channel=update.route.channel,
-        symbol=update.route.symbol,
-    )
-
-
-def plain(text: str) -> str:
-    """Return text without control characters: escaped, they do nothing to a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
-
-
 def one_channel(bound: Sequence[Bound]) -> Entry:
     """Return the one channel of a run.
 
@@ -287,7 +266,7 @@ class Csv(Sink):
             try:
                 table.writerows([[_cell(value) for value in row] for row in self._table(event)])
             except ValueError as error:  # Malformed, or text that is no Unicode
-                self._omit(violation_of(event, error))
+                self._omit(event.violation(error))
         self._write(text.getvalue().encode())
 
     def close(self) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from time import localtime
 
 from krakenws.core import events
+from krakenws.core.violations import plain
 from krakenws.sinks import Sink
-from krakenws.sinks.lines import plain, violation_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ _STYLES = {
     events.Refused: _RED,
     events.Gap: _WARN,
     events.Violation: _RED,
+    events.Untrusted: _RED,
     events.Reply: _GREEN,
     events.Rejected: _RED,
     events.Unanswered: _WARN,
@@ -119,7 +120,7 @@ class Text(Sink):
         try:
             rows = update.rows()
         except ValueError as error:
-            return self._sentence(violation_of(update, error))
+            return self._sentence(update.violation(error))
         word = update.route.entry.rows
         layout = self._layouts[word]
         if update.snapshot and word == "Fill":  # trades of long ago: when they were made says more
@@ -428,7 +429,12 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
         case events.Refused():
             return f"refused {_what(event)}: {event.error}"
         case events.Gap():
-            return f"GAP {_what(event)}: {event.cause}{_span(event, at)}"
+            missed = f"; {event.missed} messages missed" if event.missed else ""
+            return f"GAP {_what(event)}: {event.cause}{missed}{_span(event, at)}"
+        case events.Untrusted():
+            return f"UNTRUSTED {_what(event)}: {event.cause}, {event.resyncs} resubscriptions did not help"
+        case events.Summary():
+            return summary(event)
         case events.Violation():
             of = f" of {_what(event)}" if event.channel else ""
             return f"broken frame{of}, {event.length_bytes} bytes: {event.cause}: {event.frame}"
@@ -439,6 +445,21 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
         case events.Unanswered():
             return f"outcome unknown: {event.hint}"
     return ""
+
+
+def summary(event: events.Summary) -> str:
+    """Return what one endpoint brought, in a sentence: all channels together, then what went wrong."""
+    counts: dict[str, int] = {}
+    for channel in event.channels:
+        for name in events.Tally.NAMES:
+            counts[name] = counts.get(name, 0) + channel[name]
+    received = counts.pop("received", 0)
+    told = [f"{value} {name}" for name, value in counts.items() if value]
+    if event.violations:
+        told.append(f"{event.violations} violations")
+    if event.connections > 1:
+        told.append(f"{event.connections} connections, {event.down_s:.1f} s without one")
+    return f"{event.endpoint}: {received} data frames" + (f": {', '.join(told)}" if told else "")
 
 
 def _again(retry_in_s: float | None) -> str:

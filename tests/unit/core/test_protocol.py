@@ -24,6 +24,7 @@ from krakenws.core.events import (
     Subscribed,
     Unanswered,
     Unsubscribed,
+    Untrusted,
     Update,
     Violation,
 )
@@ -941,21 +942,105 @@ def test_a_mismatch_touches_one_pair_until_its_new_snapshot() -> None:
     assert talk.asked() == []
 
 
-def test_a_resync_that_brings_no_snapshot_is_asked_again_at_doubling_intervals() -> None:
+def test_a_resync_that_brings_no_snapshot_is_asked_again_and_then_renews_the_connection_once() -> None:
     talk = book_talk()
     talk.hear(level("100.0", "2.00", crc=1))
     talk.sent()
-    times = []
+    times: list[int] = []
+    losses: list[int] = []
     began = talk.now
-    for _ in range(720):
-        talk.pass_time(0.1)
+    for _ in range(1200):
+        events = talk.pass_time(0.1)
+        if talk.protocol.wants == CONNECT:
+            losses.append(round(talk.now - began))
+            assert [e.cause for e in events if type(e) is Disconnected] == [
+                "book XBT/USD stays silent although it was asked for again"
+            ]
+            talk.open()
+            talk.sent()
+            talk.ack("book-10", "XBT/USD")
         talk.hear(HEARTBEAT)
         if asked := [event for event, _ in talk.asked() if event != "ping"]:
             assert asked == ["unsubscribe", "subscribe"]
             times.append(round(talk.now - began))
             talk.ack("book-10", "XBT/USD", status="unsubscribed")
             talk.ack("book-10", "XBT/USD")
-    assert times == [10, 30, 70]
+    assert losses == [30]  # 10 and 20 seconds of silence, each after a request that was confirmed
+    assert times == [10, 40, 50, 70, 110]
+    assert kinds(talk.hear(snapshot())) == [Gap, Update]
+
+
+def wrong_again_and_again(talk: Talk, snapshots: int) -> list[tuple[int, Any]]:
+    """Answer each resync with a snapshot and a wrong update; return what was told, with seconds."""
+    began, told = talk.now, []
+    told += talk.hear(level("100.0", "2.00", crc=1))
+    for _ in range(snapshots):
+        while not any(event == "subscribe" for event, _ in talk.asked()):
+            told += talk.pass_time(0.5)
+            talk.hear(HEARTBEAT)
+            assert talk.now < began + 1000.0, "no resync"
+        talk.ack("book-10", "XBT/USD")
+        told += talk.hear(snapshot(), level("100.0", "2.00", crc=1))
+    return [(round(event.received_ns / 1e9 - began), event) for event in told]
+
+
+def test_five_resyncs_in_vain_make_a_book_untrusted_until_the_next_connection() -> None:
+    talk = book_talk("XBT/USD", "ETH/EUR")
+    told = wrong_again_and_again(talk, 5)
+    assert [at for at, event in told if type(event) is Gap and event.to_ns is None] == [0, 0, 10, 30, 70]
+    gap, untrusted, update = [event for at, event in told if at == 150][-3:]
+    assert (gap.cause, gap.to_ns) == ("checksum", untrusted.received_ns)
+    assert untrusted == Untrusted(talk.ns, "book", "XBT/USD", "checksum", 5)
+    assert (update.trust, update.body.bids) == ("untrusted", [["100.0", "2.00"]])
+    events = talk.hear(level("100.0", "3.00", crc=1), level("100.0", "2.00", "ETH/EUR"))
+    assert [event.trust for event in events] == ["untrusted", "verified"]
+    for _ in range(100):
+        talk.pass_time(1.0)
+        talk.hear(HEARTBEAT)
+    assert [event for event, _ in talk.asked() if event != "ping"] == []
+    talk.lose()
+    talk.reopen()
+    talk.ack("book-10", "XBT/USD")
+    events = talk.hear(snapshot(), level("100.0", "2.00"))
+    assert [getattr(event, "trust", event.name) for event in events] == ["gap", "unverified", "verified"]
+
+
+def test_a_verified_update_between_two_mismatches_does_not_make_resyncs_endless() -> None:
+    talk = book_talk()
+    times = []
+    last: list[Any] = []
+    began = talk.now
+    for _ in range(6):
+        talk.hear(level("100.0", "2.00"))
+        last = talk.hear(level("100.0", "2.00", crc=1))
+        while not talk.asked() and Untrusted not in kinds(last):
+            talk.pass_time(0.5)
+            talk.hear(HEARTBEAT)
+        times.append(round(talk.now - began))
+        talk.ack("book-10", "XBT/USD")
+        talk.hear(snapshot())
+    assert Untrusted in kinds(last)
+    assert times == [0, 10, 30, 70, 150, 150]
+
+
+def test_a_book_that_was_good_for_a_while_is_asked_for_again_at_once() -> None:
+    talk = book_talk()
+    for _ in range(8):
+        assert kinds(talk.hear(level("100.0", "2.00", crc=1))) == [Gap]
+        assert [event for event, _ in talk.asked()] == ["unsubscribe", "subscribe"]
+        talk.ack("book-10", "XBT/USD")
+        talk.hear(snapshot(), level("100.0", "2.00"))
+        for _ in range(10):
+            talk.pass_time(1.0)
+            talk.hear(HEARTBEAT)
+        talk.sent()
+
+
+def test_an_untrusted_book_takes_broken_frames_as_violations_and_nothing_more() -> None:
+    talk = book_talk()
+    wrong_again_and_again(talk, 5)
+    assert kinds(talk.hear(b'[336,{"b":7},"book-10","XBT/USD"]')) == [Violation]
+    assert talk.asked() == []
 
 
 @pytest.mark.parametrize("error", ["Already subscribed", "Exceeded msg rate", "Subscription Not Found"])
@@ -1078,7 +1163,7 @@ def test_a_sequence_gap_resubscribes_that_channel() -> None:
     talk.sent()
     talk.now += 1.0
     (gap,) = talk.hear(own("openOrders", 3))
-    assert gap == Gap(talk.ns, "openOrders", "", "sequence 1 then 3", good)
+    assert gap == Gap(talk.ns, "openOrders", "", "sequence 1 then 3", good, missed=1)
     assert [(m["event"], m["subscription"]["name"]) for m in talk.sent()] == [
         ("unsubscribe", "openOrders"),
         ("subscribe", "openOrders"),
@@ -1086,8 +1171,85 @@ def test_a_sequence_gap_resubscribes_that_channel() -> None:
     assert talk.hear(own("openOrders", 4)) == []
     talk.hear(ack("openOrders", "", "unsubscribed"), ack("openOrders"))
     gap, update = talk.hear(own("openOrders", 1))
-    assert (gap.from_ns, gap.to_ns, update.snapshot) == (good, talk.ns, True)
+    assert (gap.from_ns, gap.to_ns, gap.missed, update.snapshot) == (good, talk.ns, 1, True)
     assert kinds(talk.hear(own("ownTrades", 2))) == [Update]
+
+
+def fills(sequence: int, *ids: str) -> bytes:
+    return compact([[{name: {"ordertxid": "O1"}} for name in ids], "ownTrades", {"sequence": sequence}])
+
+
+def told(events: list[Any]) -> list[tuple[str, list[str]]]:
+    return [
+        ("snapshot" if event.snapshot else "update", [name for item in event.body for name in item])
+        for event in events
+        if type(event) is Update
+    ]
+
+
+def test_fills_that_happened_while_nobody_listened_are_told_once_and_as_news() -> None:
+    talk = Talk("ownTrades")
+    talk.open("t")
+    talk.ack("ownTrades", "")
+    assert told(talk.hear(fills(1, "A", "B"), fills(2, "C"))) == [("snapshot", ["A", "B"]), ("update", ["C"])]
+    for known, missed in ((["A", "B", "C"], "D"), (["B", "C", "D"], "E")):
+        talk.lose()
+        talk.reopen()
+        talk.ack("ownTrades", "")
+        events = talk.hear(fills(1, *known, missed))
+        assert kinds(events)[0] is Gap
+        assert told(events) == [("snapshot", known), ("update", [missed])]
+    assert told(talk.hear(fills(2, "F"))) == [("update", ["F"])]
+
+
+def test_a_first_fill_during_an_outage_is_news_although_the_first_snapshot_was_empty() -> None:
+    talk = Talk("ownTrades")
+    talk.open("t")
+    talk.ack("ownTrades", "")
+    assert told(talk.hear(fills(1))) == [("snapshot", [])]
+    talk.lose()
+    talk.reopen()
+    talk.ack("ownTrades", "")
+    assert told(talk.hear(fills(1, "A"))) == [("update", ["A"])]
+
+
+# ---- the account of everything
+
+
+def test_every_data_frame_is_accounted_for() -> None:
+    talk = Talk("ticker XBT/USD", "book XBT/USD", book="top")
+    talk.open()
+    talk.ack("ticker", "XBT/USD")
+    talk.ack("book-10", "XBT/USD")
+    talk.hear(ticker(), level("100.0", "2.00"), snapshot(), level("99.0", "2.00"), ticker(), b"[")
+    (broken,) = [e for e in talk.hear(b'[336,{"b":7},"book-10","XBT/USD"]') if type(e) is Violation]
+    assert (broken.count, len(broken.sha256)) == (2, 16)
+    talk.hear(level("100.0", "2.00"))
+    talk.lose()
+    talk.pass_time(0.0)
+    talk.now += 2.0
+    summary = talk.protocol.summary(talk.ns, talk.now)
+    assert (summary.connections, summary.down_s, summary.violations) == (1, 2.0, 2)
+    ticked, booked = summary.channels
+    assert ticked == {
+        "channel": "ticker",
+        "symbol": "XBT/USD",
+        "received": 2,
+        "emitted": 2,
+        "withheld": 0,
+        "discarded": 0,
+        "malformed": 0,
+        "gaps": 1,
+        "resyncs": 0,
+    }
+    assert {name: booked[name] for name in ("received", "emitted", "withheld", "discarded", "malformed")} == {
+        "received": 5,
+        "emitted": 1,
+        "withheld": 1,
+        "discarded": 2,
+        "malformed": 1,
+    }
+    assert (booked["gaps"], booked["resyncs"]) == (1, 1)
 
 
 def test_balances_stream_over_v2() -> None:

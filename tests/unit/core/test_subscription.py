@@ -15,16 +15,17 @@ UPDATE = b'[1,{"b":[["1","2"]]},"book-10","X/Y"]'
 WRONG = b'[1,{"b":[["1","2"]],"c":"7"},"book-10","X/Y"]'
 
 
-def book(*, adopted: bool = False) -> Subscription:
-    return Subscription(Route(v1.BOOK, {"depth": 10}, "book-10", "X/Y"), adopted=adopted)
+def book(options: Options | None = None, *, adopted: bool = False) -> Subscription:
+    route = Route(v1.BOOK, {"depth": 10}, "book-10", "X/Y")
+    return Subscription(route, options or Options(), adopted=adopted)
 
 
 def ticker() -> Subscription:
-    return Subscription(Route(v1.TICKER, {}, "ticker", "X/Y"))
+    return Subscription(Route(v1.TICKER, {}, "ticker", "X/Y"), Options())
 
 
-def receive(subscription: Subscription, frame: bytes, options: Options | None = None) -> list[type]:
-    events = subscription.receive(frame, 5, v1.V1, options or Options())
+def receive(subscription: Subscription, frame: bytes) -> list[type]:
+    events = subscription.receive(frame, 5, 5.0, v1.V1)
     return [type(event) for event in events]
 
 
@@ -50,7 +51,7 @@ def test_only_what_owes_a_snapshot_is_due_after_its_ack() -> None:
 def test_a_book_always_needs_a_look_and_a_ticker_never() -> None:
     assert book().needs_a_look
     assert not ticker().needs_a_look
-    assert Subscription(Route(v1.OPEN_ORDERS, {}, "openOrders", "")).needs_a_look
+    assert Subscription(Route(v1.OPEN_ORDERS, {}, "openOrders", ""), Options()).needs_a_look
 
 
 def test_data_of_what_was_not_asked_for_changes_nothing() -> None:
@@ -86,9 +87,8 @@ def test_a_broken_book_takes_nothing_but_a_snapshot() -> None:
 
 
 def test_an_adopted_book_passes_on_what_it_cannot_prove() -> None:
-    subscription = book(adopted=True)
-    assert receive(subscription, UPDATE) == [Update]
-    assert receive(subscription, UPDATE, Options(book="top")) == []
+    assert receive(book(adopted=True), UPDATE) == [Update]
+    assert receive(book(Options(book="top"), adopted=True), UPDATE) == []
 
 
 def test_a_level_that_is_none_is_malformed() -> None:

@@ -126,8 +126,8 @@ EVENTS: list[tuple[Event, str]] = [
         '"event":"unanswered","method":"addOrder","req_id":9,"outcome":"unknown","hint":"look first"',
     ),
     (
-        events.Violation(NOW, "not JSON", "Cloud\\x1b", 40),
-        '"event":"violation","cause":"not JSON","frame":"Cloud\\\\x1b","length_bytes":40',
+        events.Violation(NOW, "no JSON", "C\\x1b", 40, "ab", 3),
+        '"event":"violation","cause":"no JSON","frame":"C\\\\x1b","length_bytes":40,"sha256":"ab","count":3',
     ),
 ]
 
@@ -195,7 +195,7 @@ def test_json_says_a_broken_data_frame_is_a_violation_and_goes_on() -> None:
     first, second = map(json.loads, written("json", update_of(broken), update_of(TRADES)).splitlines())
     assert (first["event"], first["channel"], first["symbol"]) == ("violation", "trade", "XBT/USD")
     assert first["length_bytes"] == len(broken)
-    assert len(first["frame"]) == 200
+    assert len(first["frame"]) == 120
     assert broken.startswith(first["frame"])
     assert second["event"] == "update"
 
@@ -541,7 +541,7 @@ def test_control_characters_of_the_wire_never_reach_a_terminal(evil: str) -> Non
         events.Refused(NOW, evil, evil, evil),
         events.Rejected(NOW, evil, 7, evil),
         events.Reply(NOW, evil, 7, {evil: evil}),
-        events.Violation(NOW, evil, evil, 1),
+        events.Violation(NOW, evil, evil, 1, "ab12", 1),
         update_of(f'[1,"{text}","trade","XBT/USD"]'),
         color=False,
     )
@@ -558,7 +558,7 @@ def test_text_is_never_wider_than_its_columns() -> None:
         update_of(f'[1,{{"a":[["{long}","{long}","1.5"]]}},"book-10","XBT/USD"]'),
         update_of(f'[[{{"{long}":{{"status":"{long}","vol":"{long}"}}}}],"openOrders"]'),
         update_of(f'[[{{"OABC":{{"status":"closed","cancel_reason":"{long}"}}}}],"openOrders"]'),
-        events.Violation(NOW, "not JSON", long, 99),
+        events.Violation(NOW, "not JSON", long, 99, "ab12", 1),
         events.Disconnected(NOW, "wss://ws.kraken.com", long),
         events.Rejected(NOW, "addOrder", 7, long * 3),
     )
@@ -567,7 +567,7 @@ def test_text_is_never_wider_than_its_columns() -> None:
 
 @pytest.mark.parametrize("length", range(95, 106))
 def test_a_cut_line_says_so(length: int) -> None:
-    (line,) = seen(events.Violation(NOW, "c", "x" * (length - 50), 9))
+    (line,) = seen(events.Violation(NOW, "c", "x" * (length - 50), 9, "ab12", 1))
     whole = f"05:10:23.123  broken frame, 9 bytes: c: {'x' * (length - 50)}"
     assert line == (whole if len(whole) <= 100 else f"{whole[:99]}…")
 
