@@ -1,0 +1,162 @@
+"""What a gap in a stream of trades lost: those that REST knows and the stream did not bring.
+
+Theory of this file
+-------------------
+v1 trades have no id (quirk F12), so that streamed and REST trades are compared as multisets: same price,
+quantity, side and type, and the same moment as far as the stream's microseconds go; REST tells more digits.
+
+    before ──── lost ────│ fresh ─────▶        streamed, missed, streamed again
+    ═══════ REST, since a little before the loss ═══════▶
+
+What REST has and `before` has not is missed, up to the moment of the first trade that is `fresh`: from there
+on the stream brings everything itself, also what REST knows first. REST may lag the stream; then it does not
+know the first fresh trade yet, and is asked again. While nothing fresh came, as with a quiet pair, a trade
+might still be on its way through the stream: it counts as missed when two answers in a row have it. Of the
+very moment of the first fresh trade the stream may have more to bring, until it brings a later one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from krakenws.core.rows import Trade
+
+    Key = tuple[str, str, str, str]
+
+_MARGIN_NS = 2_000_000_000
+"""REST is asked from this long before the last trade seen: trades of one moment come in several frames."""
+_REMEMBERED = 10_000
+
+
+class Filler:
+    """The trades of one symbol across gaps.
+
+    Attributes:
+        pending: a gap is to be filled.
+    """
+
+    __slots__ = ("_before", "_candidates", "_fresh", "_from_ns", "_recent", "pending")
+
+    def __init__(self) -> None:
+        self.pending = False
+        self._recent: deque[Trade] = deque(maxlen=_REMEMBERED)
+        self._before: list[Trade] = []
+        self._fresh: list[Trade] = []
+        self._candidates: Counter[tuple[Key, int]] = Counter()
+        self._from_ns = 0
+
+    @property
+    def since_ns(self) -> int:
+        """From when REST is to be asked, nanoseconds since 1970."""
+        return self._from_ns
+
+    def streamed(self, trades: Sequence[Trade]) -> None:
+        """Take trades that the stream brought."""
+        if self.pending:
+            self._fresh += trades
+        self._recent += trades
+        if trades:
+            self._forget(_micros(trades[-1].timestamp) - _MARGIN_NS // 1000)
+
+    def _forget(self, before_us: int) -> None:
+        while self._recent and _micros(self._recent[0].timestamp) < before_us:
+            self._recent.popleft()
+
+    def broken(self, good_ns: int) -> None:
+        """The stream broke; it was last good at `good_ns`, wall-clock nanoseconds.
+
+        A break while an earlier one is still being filled makes one gap of both.
+        """
+        self._before += self._fresh if self.pending else self._recent
+        if not self.pending:
+            newest = self._recent[-1] if self._recent else None
+            self._from_ns = good_ns if newest is None else _micros(newest.timestamp) * 1000 - _MARGIN_NS
+        self._fresh.clear()
+        self._candidates.clear()
+        self.pending = True
+
+    def answered(self, known: Sequence[Trade], *, last: bool = False) -> tuple[list[Trade], bool]:
+        """Take what REST knows since `since_ns`, in order; return what was missed, and whether that is all.
+
+        Args:
+            known: REST's trades, oldest first.
+            last: it will not be asked again: what is doubtful counts as missed now.
+        """
+        unseen = _without(known, self._before)
+        if self._fresh:
+            moments = [_micros(trade.timestamp) for trade in self._fresh]
+            first, settled = min(moments), last or max(moments) > min(moments)
+            others = _without(unseen, self._fresh)
+            missed = [
+                trade
+                for trade in others
+                if (at := _micros(trade.timestamp)) < first or (settled and at == first)
+            ]
+            whole = settled and len(others) < len(unseen)
+        else:
+            candidates = Counter(_exact(trade) for trade in unseen)
+            missed = unseen if last else _those_of(unseen, self._candidates & candidates)
+            self._candidates, whole = candidates, False
+        self._before += missed
+        if whole or last:
+            self._end()
+        return missed, whole
+
+    def _end(self) -> None:
+        self.pending = False
+        self._before.clear()
+        self._fresh.clear()
+        self._candidates.clear()
+
+
+def _key(trade: Trade) -> Key:
+    from decimal import Decimal
+
+    price, qty = (format(Decimal(text).normalize(), "f") for text in (trade.price, trade.qty))
+    return price, qty, trade.side, trade.ord_type
+
+
+def _exact(trade: Trade) -> tuple[Key, int]:
+    return _key(trade), _micros(trade.timestamp)
+
+
+def _micros(timestamp: str) -> int:
+    """Return microseconds since 1970 of RFC 3339 text in UTC, finer digits cut."""
+    from datetime import UTC, datetime, timedelta
+
+    at = datetime.fromisoformat(f"{timestamp[:26].rstrip('Z').ljust(26, '0')}+00:00")
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _without(known: Sequence[Trade], seen: Sequence[Trade]) -> list[Trade]:
+    """Return what is known less what was seen, each seen trade taking away one."""
+    left = Counter(_exact(trade) for trade in seen)
+    rest = []
+    for trade in known:
+        match = _match(trade, left)
+        if match is None:
+            rest.append(trade)
+        else:
+            left[match] -= 1
+    return rest
+
+
+def _match(trade: Trade, among: Counter[tuple[Key, int]]) -> tuple[Key, int] | None:
+    """Return the seen trade that a REST trade is: the stream may have rounded its time, or cut it."""
+    key, micros = _exact(trade)
+    return next((one for at in (micros, micros + 1) if among[one := (key, at)] > 0), None)
+
+
+def _those_of(trades: Sequence[Trade], wanted: Counter[tuple[Key, int]]) -> list[Trade]:
+    left = wanted.copy()
+    found = []
+    for trade in trades:
+        exact = _exact(trade)
+        if left[exact] > 0:
+            left[exact] -= 1
+            found.append(trade)
+    return found
