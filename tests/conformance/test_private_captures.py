@@ -15,6 +15,7 @@ from krakenws.exchange.checks import read_order
 from krakenws.exchange.instruments import Instrument, find
 from krakenws.exchange.protocol import ServerProtocol, Subscription
 from krakenws.exchange.records import FillRecord, OrderRecord, make_fill
+from krakenws.exchange.v1 import V1
 from krakenws.record import replace
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ LIFE = ("v1_examples_from_docs.jsonl", "OKB55A-UEMMN-YUXM2A")
 
 class Wire:
     """A client that keeps what it is sent."""
+
+    dialect = V1
 
     def __init__(self) -> None:
         self.frames: list[str] = []

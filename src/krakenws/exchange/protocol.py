@@ -1,31 +1,32 @@
-"""One client's conversation seen from the exchange, API v1, and what a venue must offer to have it.
+"""One client's conversation seen from the exchange, and what a venue must offer to have it.
 
 Theory of this file
 -------------------
 `ServerProtocol` mirrors `ClientProtocol`: frames and times go in, frames and one deadline come out, and
-nothing waits. It knows how Kraken talks; a `Venue` knows what there is to talk about. A request is checked
-against the catalog, then offered to the venue, which says yes or raises `Refusal` with Kraken's own text.
+nothing waits. It knows how Kraken leads a conversation, its `ServerDialect` how one version of the API words
+it, and a `Venue` what there is to talk about. A request is checked against the catalog, then offered to the
+venue, which says yes or raises `Refusal` with Kraken's own text.
 
-    connected ── systemStatus ──▶ idle ── first ack ──▶ subscribed ── last unsubscribe ──▶ idle
-                                   │ 60 s without a request         │ a heartbeat each second, traffic or not
-                                   ▼                                ▼
-                                  close 1000                      data, as the venue publishes it
+    connected ── status ──▶ idle ── first ack ──▶ subscribed ── last unsubscribe ──▶ idle
+                             │ 60 s without a request         │ a heartbeat each second, traffic or not
+                             ▼                                ▼
+                            close 1000                      data, as the venue publishes it
 
 Answers keep the order of the pairs asked for, and data follows the last answer of its request: a venue
 admits all pairs (`subscribe`), and only then begins to send (`begin`). Every object's keys are in ASCII
-order and its JSON is compact, as captured.
+order and its JSON is compact, as captured. Heartbeats come whatever else is sent, on API v2 as well: so it is
+in captures, against Kraken's own words.
 
-Source: v1.md sections 3 to 9 and 13; quirks F1, F2, L1, L2, P3, R4.
+Source: v1.md sections 3 to 9 and 13; v2.md sections 1 to 4; quirks L1, L2, R4.
 """
 
 from __future__ import annotations
 
 from json import dumps
 
-from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
+from krakenws.core.catalog import PRIVATE, PUBLIC
 from krakenws.core.dialect import Malformed, decode
 from krakenws.core.pacing import Pace
-from krakenws.core.v1 import ENTRIES, V1
 from krakenws.exchange.fault_rules import (
     ACCEPT_THEN_CUT,
     EXCEEDED_RATE,
@@ -33,37 +34,23 @@ from krakenws.exchange.fault_rules import (
     LOSE_ANSWER,
     NO_ACK,
 )
-from krakenws.exchange.requests import (
-    Refusal,
-    channel_values,
-    check_pair,
-    command_values,
-    is_reqid,
-    token_of,
-)
+from krakenws.exchange.requests import Refusal, check_pair
+from krakenws.exchange.v1 import V1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from krakenws.core.catalog import Entry, Values
+    from krakenws.exchange.dialect import ServerDialect
     from krakenws.exchange.faults import FaultPlan
     from krakenws.exchange.limits import Limits
     from krakenws.exchange.rest import RestApi
 
 HEARTBEAT_S = 1.0
 IDLE_S = 60.0
-_HEARTBEAT = b'{"event":"heartbeat"}'
-_WRONG_ENDPOINT = {
-    PRIVATE: "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",
-    PUBLIC: "Public channels not available in this endpoint",
-}
-_TOO_FAST = {"errorMessage": "Exceeded msg rate", "event": "error"}
+_TOO_FAST = "Exceeded msg rate"
 _INVALID_SESSION = "ESession:Invalid session"
-_NO_PAIR_ALLOWED = "Pair field unsupported for this subscription type"
-_BAD_REQID = "Reqid field must be a positive integer less than 18446744073709551616"
-_CHANNELS = {entry.name: entry for entry in ENTRIES if entry.kind == CHANNEL and not entry.explicit}
-_TRADING = {entry.name: entry for entry in ENTRIES if entry.trading}
 
 
 class Subscription:
@@ -88,26 +75,27 @@ class Subscription:
         self.account = account
         self.entry = entry
         self.values = values
-        self.channel = V1.channel(entry, values)
+        self.channel = client.dialect.client.channel(entry, values)
         self.symbol = symbol
         self.sequence = 0
 
-    def publish(self, payload: bytes) -> None:
-        """Send private data, numbered for this subscription. Source: v1.md 7.3.
+    def publish(self, payload: bytes, *, snapshot: bool = False) -> None:
+        """Send private data, numbered for this subscription (quirk P2).
 
         Args:
             payload: the JSON list of the frame's objects.
+            snapshot: whether it is what a new subscriber is sent first.
         """
         self.sequence += 1
-        self.client.publish(b'[%b,"%b",{"sequence":%d}]' % (payload, self.channel.encode(), self.sequence))
+        self.client.publish(self.client.dialect.data(self, payload, snapshot=snapshot))
 
 
 class Venue:
     """What an exchange offers to its clients; one venue serves any number of `ServerProtocol`s.
 
     Attributes:
+        apis: the versions of the API it is served in.
         status: the system status that greets every client.
-        version: the service build in the greeting.
         max_rate_count: the rate counter's ceiling, told in the ack of openOrders.
         patient: whether the venue waits for its readers (a replay at full speed) or time goes on without
             them (anything that has a clock).
@@ -117,14 +105,18 @@ class Venue:
         limits: what it allows a client, set before it is served; None for anything.
     """
 
+    apis: tuple[int, ...] = (1,)
     status = "online"
-    version = "1.9.2"
     max_rate_count = 125
     patient = False
     finished = False
     rest: RestApi | None = None
     faults: FaultPlan | None = None
     limits: Limits | None = None
+
+    def at_us(self, now: float) -> int:
+        """Return the wall clock at a monotonic time, microseconds since 1970; a venue need not have one."""
+        return round(now * 1_000_000)
 
     def authorize(self, token: str) -> str:
         """Return the account a token stands for.
@@ -178,35 +170,41 @@ class ServerProtocol:
     """One connected client.
 
     Attributes:
+        dialect: how the client talks.
         close: the close code and reason with which the connection should end, or None.
         subscriptions: those confirmed and not yet ended, by channel and pair.
         line: what the venue's faults do to the connection, or None. Frames are still to pass through it.
     """
 
-    def __init__(self, venue: Venue, *, private: bool, connection_id: int, now: float) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        *,
+        private: bool,
+        connection_id: int,
+        now: float,
+        dialect: ServerDialect = V1,
+    ) -> None:
+        self.dialect = dialect
         self.close: tuple[int, str] | None = None
         self.subscriptions: dict[tuple[str, str], Subscription] = {}
         self._venue = venue
         self._access = PRIVATE if private else PUBLIC
         self._outbox: list[bytes] = []
+        self._now = now
         self._deadline = now + IDLE_S
         self._connection_id = connection_id
         self._is_mute = False
         limits = venue.limits
         self._pace = None if limits is None else Pace(limits.messages_per_s, limits.burst)
-        self.line = None if venue.faults is None else venue.faults.connected(V1, self.subscriptions)
+        self.line = (
+            None if venue.faults is None else venue.faults.connected(dialect.client, self.subscriptions)
+        )
         self.announce_status()
 
     def announce_status(self) -> None:
         """Send the system status: at first, and whenever it has changed. Source: v1.md 5.3."""
-        self._send(
-            {
-                "connectionID": self._connection_id,
-                "event": "systemStatus",
-                "status": self._venue.status,
-                "version": self._venue.version,
-            }
-        )
+        self._send(self.dialect.greeting(self._venue.status, self._connection_id))
 
     def frames_to_send(self) -> list[bytes]:
         """Return what has gathered since the last call, in order."""
@@ -219,6 +217,7 @@ class ServerProtocol:
 
     def receive(self, frame: bytes, now: float) -> None:
         """Answer one frame of the client. Any request counts as activity (v1.md section 3)."""
+        self._now = now
         if not self.subscriptions:
             self._deadline = now + IDLE_S
         try:
@@ -226,33 +225,34 @@ class ServerProtocol:
         except Malformed:
             message = None
         if not isinstance(message, dict):
-            self._send({"errorMessage": "Malformed request", "event": "error"})
+            self._reply({}, self.dialect.error({}, "Malformed request"))
             return
         if self._pace is not None:
             if self._pace.delay(now):
-                self._reply(message, _TOO_FAST)
+                self._reply(message, self.dialect.error(message, _TOO_FAST))
                 return
             self._pace.spend()
-        event = message.get("event")
-        if not isinstance(event, str):
-            event = ""
         if self.line is not None and self.line.plan.active:
-            self._misanswer(event, message, now)
+            self._misanswer(message, now)
         else:
-            self._answer(event, message, now)
+            self._answer(message, now)
 
-    def _answer(self, event: str, message: dict[str, Any], now: float) -> None:
-        if event in _TRADING:
-            self._trade(_TRADING[event], message, now)
-        elif "reqid" in message and not is_reqid(message["reqid"]):
-            self._send({"errorMessage": _BAD_REQID, "event": "error", "reqid": None})
-        elif event == "ping":
-            self._reply(message, {"event": "pong"})
-        elif event in {"subscribe", "unsubscribe"}:
-            self._subscribe(message, now, leave=event == "unsubscribe")
+    def _answer(self, message: dict[str, Any], now: float) -> None:
+        dialect = self.dialect
+        method = dialect.method(message)
+        if method in dialect.commands:
+            self._trade(dialect.commands[method], message, now)
+        elif error := dialect.number_error(message):
+            self._reply(message, dialect.error(message, error))
+        elif method == "ping":
+            try:
+                self._reply(message, dialect.pong(message))
+            except Refusal as refusal:
+                self._reply(message, dialect.error(message, refusal.code))
+        elif method in {"subscribe", "unsubscribe"}:
+            self._subscribe(message, now, leave=method == "unsubscribe")
         else:
-            text = "Unsupported event" if event else "Event(s) not found"
-            self._reply(message, {"errorMessage": text, "event": "error"})
+            self._reply(message, dialect.error(message, dialect.unknown(method)))
 
     def next_deadline(self) -> float:
         """Return when `on_deadline` wants to be called: for a heartbeat, or to end an idle connection."""
@@ -263,7 +263,7 @@ class ServerProtocol:
         if now < self._deadline:
             return
         if self.subscriptions:
-            self._outbox.append(_HEARTBEAT)
+            self._outbox.append(self.dialect.heartbeat)
             self._deadline += HEARTBEAT_S
             if self._deadline <= now:  # the machine slept
                 self._deadline = now + HEARTBEAT_S
@@ -282,93 +282,70 @@ class ServerProtocol:
         while self.subscriptions:
             self._venue.unsubscribe(self.subscriptions.popitem()[1], now)
 
-    def _misanswer(self, event: str, message: dict[str, Any], now: float) -> None:
+    def _misanswer(self, message: dict[str, Any], now: float) -> None:
         """Answer, unless a fault strikes the request."""
         assert self.line is not None  # noqa: S101 - who calls has looked
-        asked, pairs = message.get("subscription"), message.get("pair")
-        channel = str(asked.get("name", "")) if isinstance(asked, dict) else ""
-        named = pairs if isinstance(pairs, list) else [pairs]
-        symbols = [pair for pair in named if isinstance(pair, str)]
-        signed = self._access == PRIVATE and event != "ping"
-        fault = self.line.asked(event, channel, symbols, now, signed=signed)
+        dialect = self.dialect
+        method = dialect.method(message)
+        channel, symbols = dialect.subject(message)
+        signed = self._access == PRIVATE and method != "ping"
+        fault = self.line.asked(method, channel, symbols, now, signed=signed)
         if fault == EXCEEDED_RATE:
-            self._reply(message, _TOO_FAST)
-        elif fault == INVALID_SESSION and event in _TRADING:
-            answer = {"errorMessage": _INVALID_SESSION, "event": _TRADING[event].reply, "status": "error"}
-            self._reply(message, answer)
+            self._reply(message, dialect.error(message, _TOO_FAST))
         elif fault == INVALID_SESSION:
-            self._refuse(message, Refusal(_INVALID_SESSION), None)
+            self._refuse_any(message, Refusal(_INVALID_SESSION))
         elif fault != NO_ACK:
             self._is_mute = fault in {LOSE_ANSWER, ACCEPT_THEN_CUT}
-            self._answer(event, message, now)
+            self._answer(message, now)
             self._is_mute = False
             if fault == ACCEPT_THEN_CUT:
                 self.line.cut()
+
+    def _refuse_any(self, message: dict[str, Any], refusal: Refusal) -> None:
+        """Refuse a request, whichever it is, where its answer would be."""
+        dialect = self.dialect
+        method = dialect.method(message)
+        if method in dialect.commands:
+            self._reply(message, dialect.rejection(dialect.commands[method], message, refusal))
+        elif method in {"subscribe", "unsubscribe"}:
+            self._refuse_each(message, refusal)
+        else:
+            self._reply(message, dialect.error(message, refusal.code))
+
+    def _refuse_each(self, message: dict[str, Any], refusal: Refusal) -> None:
+        """Refuse a subscription as a whole, each of its symbols."""
+        for answer in self.dialect.refusals(message, refusal):
+            self._reply(message, answer)
 
     def _send(self, message: dict[str, Any]) -> None:
         self._outbox.append(dumps(message, separators=(",", ":"), sort_keys=True).encode())
 
     def _reply(self, request: dict[str, Any], answer: dict[str, Any]) -> None:
-        if self._is_mute:
-            return
-        self._send({**answer, "reqid": request["reqid"]} if "reqid" in request else answer)
+        if not self._is_mute:
+            self._send(self.dialect.numbered(request, answer, self._venue.at_us(self._now)))
 
     def _subscribe(self, message: dict[str, Any], now: float, *, leave: bool) -> None:
         joined: list[Subscription] = []
         try:
-            account, asked = self._read(message, leave=leave)
+            token, wishes = self.dialect.wishes(message, self._access, leave=leave)
+            account = "" if token is None else self._venue.authorize(token)
         except Refusal as refusal:
-            pairs = message.get("pair")
-            named = pairs if isinstance(pairs, list) and refusal.code != _NO_PAIR_ALLOWED else None
-            for pair in named or [None]:
-                self._refuse(message, refusal, pair)
+            self._refuse_each(message, refusal)
             return
-        for entry, values, pair in asked:
+        for entry, values, symbol in wishes:
             try:
-                if pair is not None:
-                    check_pair(pair)
-                subscription = Subscription(self, account, entry, values, pair or "")
+                if symbol is not None:
+                    check_pair(symbol)
+                subscription = Subscription(self, account, entry, values, str(symbol or ""))
                 if leave:
                     self._leave(message, subscription, now)
                 else:
                     self._join(message, subscription, now)
                     joined.append(subscription)
             except Refusal as refusal:
-                self._refuse(message, refusal, pair)
+                self._reply(message, self.dialect.refusal(message, refusal, symbol))
         for subscription in joined:
             self._venue.begin(subscription, now)
-
-    def _read(
-        self, message: dict[str, Any], *, leave: bool
-    ) -> tuple[str, list[tuple[Entry, Values, str | None]]]:
-        """Return the account and what a request asks for: channel, parameters and pair, in its order."""
-        asked = message.get("subscription")
-        if not isinstance(asked, dict):
-            raise Refusal("Subscription field must be an object")
-        if "name" not in asked:
-            raise Refusal("Malformed request")
-        name = asked["name"]
-        if name == "*":
-            entries = [entry for entry in _CHANNELS.values() if entry.access == self._access]
-        elif isinstance(name, str) and name in _CHANNELS:
-            entries = [_CHANNELS[name]]
-        else:
-            raise Refusal("Subscription name invalid")
-        if entries[0].access != self._access:
-            raise Refusal(_WRONG_ENDPOINT[entries[0].access])
-        message_type = "unsubscribe" if leave else "subscribe"
-        wanted = [(entry, channel_values(entry, asked, message_type)) for entry in entries]
-        if self._access == PRIVATE:
-            if "pair" in message:
-                raise Refusal(_NO_PAIR_ALLOWED)
-            account = self._venue.authorize(token_of(asked))
-            return account, [(entry, values, None) for entry, values in wanted]
-        pairs = message.get("pair")
-        if pairs is not None and not isinstance(pairs, list):
-            raise Refusal("Pair field must be an array")
-        if not pairs:
-            raise Refusal("Pair(s) not found")
-        return "", [(entry, values, pair) for entry, values in wanted for pair in pairs]
 
     def _join(self, message: dict[str, Any], subscription: Subscription, now: float) -> None:
         key = (subscription.channel, subscription.symbol)
@@ -378,7 +355,7 @@ class ServerProtocol:
         if not self.subscriptions:
             self._deadline = now + HEARTBEAT_S
         self.subscriptions[key] = subscription
-        self._ack(message, subscription, "subscribed", channel_id)
+        self._ack(message, subscription, channel_id)
 
     def _leave(self, message: dict[str, Any], subscription: Subscription, now: float) -> None:
         known = self.subscriptions.pop((subscription.channel, subscription.symbol), None)
@@ -387,61 +364,26 @@ class ServerProtocol:
         self._venue.unsubscribe(known, now)
         if not self.subscriptions:
             self._deadline = now + IDLE_S
-        self._ack(message, subscription, "unsubscribed", None)
+        self._ack(message, subscription, leave=True)
 
     def _ack(
-        self, message: dict[str, Any], subscription: Subscription, status: str, channel_id: int | None
+        self,
+        message: dict[str, Any],
+        subscription: Subscription,
+        channel_id: int | None = None,
+        *,
+        leave: bool = False,
     ) -> None:
-        entry = subscription.entry
-        echo: dict[str, Any] = {"name": entry.name}
-        echo.update((param.name, subscription.values[param.name]) for param in entry.params if param.always)
-        if entry.name == "openOrders" and status == "subscribed":
-            echo["maxratecount"] = self._venue.max_rate_count
-        answer: dict[str, Any] = {
-            "channelName": subscription.channel,
-            "event": "subscriptionStatus",
-            "status": status,
-            "subscription": echo,
-        }
-        if channel_id is not None:
-            answer["channelID"] = channel_id
-        if subscription.symbol:
-            answer["pair"] = subscription.symbol
-        self._reply(message, answer)
-
-    def _refuse(self, message: dict[str, Any], refusal: Refusal, pair: object) -> None:
-        answer: dict[str, Any] = {
-            "errorMessage": refusal.code,
-            "event": "subscriptionStatus",
-            "status": "error",
-        }
-        asked = message.get("subscription")
-        if isinstance(asked, dict):  # echoed with its token, as Kraken does
-            answer["subscription"] = {name: value for name, value in asked.items() if _is_plain(value)}
-        if isinstance(pair, str):
-            answer["pair"] = pair
+        ceiling = self._venue.max_rate_count
+        answer = self.dialect.ack(subscription, leave=leave, channel_id=channel_id, max_rate_count=ceiling)
         self._reply(message, answer)
 
     def _trade(self, entry: Entry, message: dict[str, Any], now: float) -> None:
         try:
-            answers = self._carry_out(entry, message, now)
+            token, values = self.dialect.command(entry, message, self._access)
+            answers = self._venue.command(self._venue.authorize(token), entry, values, now)
         except Refusal as refusal:
-            answers = [{"errorMessage": refusal.code, "status": "error"}]
-            if refusal.code == _BAD_REQID:
-                message["reqid"] = None
-            elif refusal.code.startswith("Unsupported field") and isinstance(message.get("pair"), str):
-                answers[0]["pair"] = message["pair"]
+            self._reply(message, self.dialect.rejection(entry, message, refusal))
+            return
         for answer in answers:
-            self._reply(message, {**answer, "event": entry.reply})
-
-    def _carry_out(self, entry: Entry, message: dict[str, Any], now: float) -> list[dict[str, Any]]:
-        if self._access != PRIVATE:
-            raise Refusal(_WRONG_ENDPOINT[PRIVATE])
-        if "reqid" in message and not is_reqid(message["reqid"]):
-            raise Refusal(_BAD_REQID)
-        values = command_values(entry, message)
-        return self._venue.command(self._venue.authorize(token_of(message)), entry, values, now)
-
-
-def _is_plain(value: object) -> bool:
-    return not isinstance(value, dict | list)
+            self._reply(message, self.dialect.answer(entry, answer))
