@@ -235,9 +235,9 @@ def one_channel(bound: Sequence[Bound]) -> Entry:
 class Csv(Sink):
     """A table of one channel: header first, RFC 4180 quoting, lines end with a line feed.
 
-    Columns: received, type, symbol, then the row's fields. A book has a line for each level. A frame that
-    gives no rows has no place in a table: a sentence about it goes to `warn`. Other events are not written.
-    Without an entry, the first data says which channel it is a table of.
+    Columns: received, type, symbol, then the row's fields; a type among these is `entry_type`. A book has a
+    line for each level. A frame that gives no rows has no place in a table: a sentence about it goes to
+    `warn`. Other events are not written. Without an entry, the first data says which channel the table is of.
     """
 
     def __init__(self, out: Out, entry: Entry | None, warn: Callable[[str], None] | None) -> None:
@@ -289,7 +289,8 @@ class Csv(Sink):
         self._is_book = entry.rows == "Level"
         self._fields = ROWS[entry.rows].__struct_fields__
         head = ("received", "type") if "symbol" in self._fields else ("received", "type", "symbol")
-        table.writerow(head + (("depth", "trust", "side", "price", "qty") if self._is_book else self._fields))
+        named = tuple("entry_type" if name == "type" else name for name in self._fields)
+        table.writerow(head + (("depth", "trust", "side", "price", "qty") if self._is_book else named))
 
     def _table(self, update: Update) -> list[list[Any]]:
         head: list[Any] = [self._stamp(update.received_ns), "snapshot" if update.snapshot else "update"]

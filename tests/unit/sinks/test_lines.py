@@ -469,6 +469,7 @@ def test_csv_of_balances_has_wallets_as_json() -> None:
     update = balance(WALLETS)
     (row,) = csv.DictReader(StringIO(written("csv", update, bound=[Bound(update.route.entry, {})])))
     assert (row["asset"], row["balance"], row["amount"]) == ("USD", "160.2400", "")
+    assert (row["type"], row["entry_type"]) == ("update", "")
     assert json.loads(row["wallets"])[1] == {"type": "earn", "id": "flexible", "balance": "60.0000"}
 
 
