@@ -141,8 +141,6 @@ def run(context: Context, feeds: Sequence[Feed]) -> int:
     sandbox = context.settings.get("sandbox")
     if sandbox is None or (tool is not None and tool.name not in {"token", "pairs"}):
         return run_tool(context, feeds[0]) if tool else run_feeds(context, feeds)
-    if any(feed.entry and feed.entry.api == 2 for feed in feeds):
-        raise UsageError("the sandbox exchange speaks API v1 only, and balances is a feed of API v2")
     from krakenws.cli.playground import Playground
 
     with Playground(str(sandbox), context.note) as playground:

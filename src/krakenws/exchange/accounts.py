@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from decimal import ROUND_DOWN, Decimal
 
+from krakenws.exchange.ledger import Posting
 from krakenws.exchange.orders import BUY, OPPOSITE, SELL, ZERO
 from krakenws.exchange.ratecounter import INTERMEDIATE, RateCounter
 from krakenws.exchange.requests import Refusal
@@ -78,12 +79,14 @@ class Settlement:
         fee: in quote currency, also where it was charged in base; negative is a rebate.
         margin: initial margin set aside for what it opened.
         position_id: the position it opened or closed last; "" for spot.
+        postings: how balances changed.
     """
 
     cost: Decimal
     fee: Decimal
     margin: Decimal = ZERO
     position_id: str = ""
+    postings: tuple[Posting, ...] = ()
 
 
 class Position:
@@ -227,9 +230,9 @@ class Account:
             counter = self._counters[pair] = RateCounter(self.tier)
         return counter
 
-    def deposit(self, asset: str, amount: Decimal) -> None:
+    def deposit(self, asset: str, amount: Decimal) -> Posting:
         """Add to a balance."""
-        self._move(asset, amount)
+        return self._post(asset, amount)
 
     # Fees
 
@@ -350,35 +353,38 @@ class Account:
         rate = hold.taker if taker else hold.maker
         fee = _cut(cost * rate, hold.step)
         margin, position_id = ZERO, ""
+        postings: tuple[Posting, ...]
         if hold.leverage:
-            margin, position_id = self._settle_margin(order_id, hold, qty, cost, trade_id)
-            self._move(hold.instrument.quote, -fee)
+            margin, position_id, profit = self._settle_margin(order_id, hold, qty, cost, trade_id)
             _add(self.fees_paid, hold.instrument.quote, fee)
-        elif not self._settle_spot(hold, qty, cost, fee, rate):
+            postings = (self._post(hold.instrument.quote, profit, fee),)
+        else:
+            postings = self._settle_spot(hold, qty, cost, fee, rate)
+        if not postings:
             raise ValueError(f"a fill of {order_id} costs more than the order holds and the account has")
         hold.qty = max(ZERO, hold.qty - (cost if hold.viqc else qty))
         need = hold.need()
         _add(self._held, hold.asset, need - hold.amount)
         hold.amount = need
         self.add_volume_usd(cost * usd_rate, at_us)
-        return Settlement(cost, fee, margin, position_id)
+        return Settlement(cost, fee, margin, position_id, postings)
 
-    def _settle_spot(self, hold: _Hold, qty: Decimal, cost: Decimal, fee: Decimal, rate: Decimal) -> bool:
-        """Move the money of a fill; False, and nothing moved, if there is not enough."""
+    def _settle_spot(
+        self, hold: _Hold, qty: Decimal, cost: Decimal, fee: Decimal, rate: Decimal
+    ) -> tuple[Posting, ...]:
+        """Move the money of a fill, first what is given; nothing moved if there is not enough."""
         base, quote = hold.instrument.base, hold.instrument.quote
         fee_asset = quote
         if hold.fee_in_base:
             fee_asset, fee = base, _cut(qty * rate, _lot_step(hold.instrument))
-        direction = _sign(hold.side)
-        changes = {base: qty * direction, quote: -cost * direction}
-        changes[fee_asset] -= fee
+        amounts = {quote: -cost, base: qty} if hold.side == BUY else {base: -qty, quote: cost}
+        fees = {fee_asset: fee}
+        given = fees.get(hold.asset, ZERO) - amounts[hold.asset]
         # What was held is paid even when a loss on margin has eaten it since: then a debt remains.
-        if -changes[hold.asset] > hold.amount + max(ZERO, self.available(hold.asset)):
-            return False
-        for asset, amount in changes.items():
-            self._move(asset, amount)
+        if given > hold.amount + max(ZERO, self.available(hold.asset)):
+            return ()
         _add(self.fees_paid, fee_asset, fee)
-        return True
+        return tuple(self._post(asset, amount, fees.get(asset, ZERO)) for asset, amount in amounts.items())
 
     # Margin
 
@@ -405,7 +411,7 @@ class Account:
                 equity += sum((_sign(p.side) * (p.qty * price - p.cost) for p in positions), ZERO)
         return equity / used * 100
 
-    def settle_position(self, instrument: Instrument, *, side: str, qty: Decimal) -> None:
+    def settle_position(self, instrument: Instrument, *, side: str, qty: Decimal) -> tuple[Posting, Posting]:
         """Pay a position off with own money at its opening cost, oldest first; there is no trade.
 
         Args:
@@ -429,21 +435,23 @@ class Account:
         if short_of:
             raise Refusal(INSUFFICIENT_FUNDS)
         direction = _sign(OPPOSITE[side])
+        paid, taken = ZERO, left
         for position in opened:
             part = min(left, position.qty)
             cost, margin = position.take(part, step)
-            self._move(instrument.quote, -direction * cost)
-            self._move(instrument.base, direction * part)
+            paid += cost
             self._lend(instrument, -direction * cost, direction * part)
             _add(self._margin, instrument.quote, -margin)
             left -= part
         self._drop_closed(pair)
+        return self._post(instrument.quote, -direction * paid), self._post(instrument.base, direction * taken)
 
     def _settle_margin(
         self, order_id: str, hold: _Hold, qty: Decimal, cost: Decimal, trade_id: str
-    ) -> tuple[Decimal, str]:
-        """Close what there is to close, open the rest; return the margin set aside and the position."""
+    ) -> tuple[Decimal, str, Decimal]:
+        """Close what there is to close, open the rest; return margin set aside, position and profit."""
         instrument, step = hold.instrument, hold.step
+        profit = ZERO
         left, left_cost, position_id = qty, cost, ""
         for position in self._opposite(instrument.wsname, hold.side):
             if not left:
@@ -452,7 +460,7 @@ class Account:
             closing_cost = left_cost if part == left else _cut(cost * part / qty, step)
             opening_cost, margin = position.take(part, step)
             direction = _sign(position.side)
-            self._move(instrument.quote, direction * (closing_cost - opening_cost))
+            profit += direction * (closing_cost - opening_cost)
             self._lend(instrument, -direction * opening_cost, direction * part)
             _add(self._margin, instrument.quote, -margin)
             left -= part
@@ -461,7 +469,7 @@ class Account:
         self._drop_closed(instrument.wsname)
         hold.closes = max(ZERO, hold.closes - (qty - left))
         if not left:
-            return ZERO, position_id
+            return ZERO, position_id, profit
         margin = _cut(left_cost / hold.leverage, step)
         position = self._opened_by(order_id, instrument.wsname, hold.side, trade_id)
         position.qty += left
@@ -470,7 +478,7 @@ class Account:
         direction = _sign(hold.side)
         self._lend(instrument, direction * left_cost, -direction * left)
         _add(self._margin, instrument.quote, margin)
-        return margin, position.position_id
+        return margin, position.position_id, profit
 
     def _opened_by(self, order_id: str, pair: str, side: str, trade_id: str) -> Position:
         positions = self.positions.setdefault(pair, [])
@@ -506,8 +514,9 @@ class Account:
         _add(self.lent, instrument.quote, quote)
         _add(self.lent, instrument.base, base)
 
-    def _move(self, asset: str, amount: Decimal) -> None:
-        _add(self._balances, asset, amount)
+    def _post(self, asset: str, amount: Decimal, fee: Decimal = ZERO) -> Posting:
+        _add(self._balances, asset, amount - fee)
+        return Posting(asset, amount, fee, self._balances[asset])
 
 
 def _add(amounts: dict[str, Decimal], asset: str, amount: Decimal) -> None:

@@ -27,7 +27,7 @@ from contextlib import suppress
 from decimal import ROUND_CEILING, Decimal
 from heapq import heappop, heappush
 
-from krakenws.exchange import private
+from krakenws.exchange import balances, private
 from krakenws.exchange.changes import INVALID, amended_prices, edited_fields, text_of, worst_price
 from krakenws.exchange.checks import (
     ORDER_MINIMUM,
@@ -48,6 +48,7 @@ from krakenws.exchange.events import (
     Refused,
     Triggered,
 )
+from krakenws.exchange.ledger import CREDIT, MARGIN, SETTLED, TRADE, LedgerEntry
 from krakenws.exchange.matching import UNKNOWN_ORDER, USER_REQUESTED
 from krakenws.exchange.orders import (
     BUY,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from krakenws.exchange.checks import Terms
     from krakenws.exchange.draws import Draws
     from krakenws.exchange.events import EngineEvent
+    from krakenws.exchange.ledger import Posting
     from krakenws.exchange.market import Market
     from krakenws.exchange.protocol import Subscription
     from krakenws.exchange.records import FillRecord
@@ -109,7 +111,11 @@ class File:
         self.live: dict[str, OrderRecord] = {}
         self.ended: deque[OrderRecord] = deque(maxlen=ENDED_KEPT)
         self.fills: deque[FillRecord] = deque(maxlen=ENDED_KEPT)
-        self.subscriptions: dict[str, list[Subscription]] = {"openOrders": [], "ownTrades": []}
+        self.subscriptions: dict[str, list[Subscription]] = {
+            "openOrders": [],
+            "ownTrades": [],
+            "balances": [],
+        }
         self.switch_us: int | None = None
 
     def named(self, name: str) -> list[OrderRecord]:
@@ -186,10 +192,14 @@ class Desk:
                 count = max(
                     (file.account.rate_counter(pair).count(now_us) for pair in self._markets), default=0
                 )
-            subscription.publish(private.orders_snapshot(file.live.values(), count))
-        elif subscription.values.get("snapshot", True):
+            subscription.publish(private.orders_snapshot(file.live.values(), count), snapshot=True)
+        elif not subscription.values.get("snapshot", True):
+            pass
+        elif subscription.channel == "balances":
+            subscription.publish(balances.snapshot(file.account.balances), snapshot=True)
+        else:
             recent = list(file.fills)[-private.SNAPSHOT_TRADES :]
-            subscription.publish(private.trades_snapshot(recent))
+            subscription.publish(private.trades_snapshot(recent), snapshot=True)
         file.subscriptions[subscription.channel].append(subscription)
 
     def leave(self, subscription: Subscription) -> None:
@@ -461,6 +471,8 @@ class Desk:
             fee=str(fill.fee),
         )
         self._publish(record, private.filled, event.time_us)
+        kind = MARGIN if record.terms.leverage else TRADE
+        self._enter(record.owner, kind, trade_id, settlement.postings, event.time_us)
         return fill
 
     def _triggered(
@@ -498,8 +510,9 @@ class Desk:
             need = qty * (1 + rate)
         short = need - held - account.available(asset)
         if short > 0:
-            account.deposit(asset, short)
+            posting = account.deposit(asset, short)
             account.lent[asset] = account.lent.get(asset, ZERO) + short
+            self._enter(record.owner, CREDIT, record.order_id, [posting], at_us)
             self._tell_order("Lent", record, at_us, asset=asset, amount=str(short))
 
     def _place_close(self, parent: OrderRecord, due: CloseOrderDue, market: Market, now_us: int) -> None:
@@ -566,9 +579,10 @@ class Desk:
         if terms.validate:
             record.order_id = ""
             return record
-        file.account.settle_position(record.instrument, side=terms.side, qty=terms.qty)
+        postings = file.account.settle_position(record.instrument, side=terms.side, qty=terms.qty)
         self._register(file, record)
         self._accepted(record, now_us)
+        self._enter(record.owner, SETTLED, record.order_id, postings, now_us)
         self._end(file, record, CLOSED, now_us, "")
         return record
 
@@ -648,10 +662,19 @@ class Desk:
         return bitcoin / other if bitcoin and other else ZERO
 
     def new_id(self, letter: str) -> str:
-        """Return a fresh id: `O` for orders, `T` for everything else."""
+        """Return a fresh id: `O` for orders, `L` for entries of the ledger, `T` for everything else."""
         return make_id(letter, self._draws.take(ID_BYTES))
 
     # Telling
+
+    def _enter(
+        self, owner: str, kind: tuple[str, str], ref_id: str, postings: Iterable[Posting], at_us: int
+    ) -> None:
+        """Enter changes of an account's balances in its ledger, and tell who listens to them."""
+        for posting in postings:
+            entry = LedgerEntry(self.new_id("L"), ref_id, kind, posting, at_us)
+            for subscription in self.files[owner].subscriptions["balances"]:
+                subscription.publish(balances.update(entry))
 
     def _publish(
         self, record: OrderRecord, payload: Callable[[OrderRecord, int | None], bytes], now_us: int

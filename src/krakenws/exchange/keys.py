@@ -54,6 +54,7 @@ NEEDS = {
     "TradesHistory": frozenset({QUERY_CLOSED}),
     "openOrders": frozenset({QUERY_OPEN}),
     "ownTrades": frozenset({QUERY_CLOSED}),
+    "balances": frozenset({QUERY_FUNDS}),
     "addOrder": _ORDER_ENTRY,
     "amendOrder": _ORDER_ENTRY,
     "editOrder": _ORDER_ENTRY,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from base64 import b32encode
 from decimal import ROUND_DOWN, Decimal, localcontext
 
+from krakenws.core.rows import second
 from krakenws.exchange.orders import ZERO, Relative
 from krakenws.record import record
 
@@ -230,6 +231,11 @@ def cut_text(amount: Decimal, decimals: int) -> str:
     """Return an amount with exactly so many decimals, never more than there is."""
     with localcontext(rounding=ROUND_DOWN):
         return money_text(amount, decimals)
+
+
+def utc_text(at_us: int) -> str:
+    """Return microseconds since 1970 as RFC 3339 UTC, `2024-05-24T14:01:53.526524Z`."""
+    return f"{second(str(at_us // 1_000_000))}.{at_us % 1_000_000:06d}Z"
 
 
 def _price_text(now: Decimal | None, asked: Decimal | Relative | None, decimals: int) -> str:

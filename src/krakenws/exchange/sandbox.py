@@ -1,4 +1,4 @@
-"""The sandbox exchange: about thirty markets, their traders, users with money, and API v1 in front of it all.
+"""The sandbox exchange: about thirty markets, their traders, users with money, and Kraken's APIs in front.
 
 Theory of this file
 -------------------
@@ -94,6 +94,7 @@ class SandboxVenue(Venue):
         UsageError: a pair is unknown, or the rate is not above zero.
     """
 
+    apis = (1, 2)
     max_rate_count = INTERMEDIATE.ceiling
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Serves any venue over WebSockets: API v1 at `/` (public) and `/auth` (private), plain or TLS.
+"""Serves any venue over WebSockets: API v1 at `/` (public) and `/auth` (private), plain or TLS; API v2 below.
 
 A venue that has a REST API has it answered on the same port (`door.py`), and one that can have faults has
 them made here, where there are sockets to freeze, break and half-write. Who has neither pays for neither.
@@ -37,6 +37,8 @@ from krakenws.exchange.fault_rules import CLOSE, FREEZE
 from krakenws.exchange.faults import Page
 from krakenws.exchange.limits import Visitors
 from krakenws.exchange.protocol import ServerProtocol
+from krakenws.exchange.v1 import V1
+from krakenws.exchange.v2 import V2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -62,7 +64,11 @@ BURST_FRAMES = 32
 `websockets`, whose independence keeps our client honest."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER of no seconds: closing sends RST instead of FIN."""
-_PATHS = {"": False, "/auth": True}
+_PATHS = {
+    f"{endpoint}{dialect.client.path}": (dialect, is_private)
+    for dialect in (V1, V2)
+    for endpoint, is_private in (("", False), ("/auth", True))
+}
 
 _log = logging.getLogger("krakenws.server")
 _log.addHandler(logging.NullHandler())  # else refused handshakes would be printed
@@ -139,6 +145,15 @@ class _FaultyClient(_Client):
     @property
     def is_over(self) -> bool:
         return self.line.end is not None
+
+
+def _directory(apis: tuple[int, ...]) -> str:
+    """Return where what is, for who asked elsewhere."""
+    return "".join(
+        f"API v{client.api} is served at {client.path or '/'} (public) and /auth{client.path} (private)\n"
+        for client in (V1.client, V2.client)
+        if client.api in apis
+    )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -318,9 +333,9 @@ class Server:
             headers = Headers({"Content-Type": "text/html; charset=UTF-8", "Connection": "close"})
             headers["Content-Length"] = str(len(page.body))
             return Response(page.status, page.reason, headers, page.body)
-        if path in _PATHS:
+        if path in _PATHS and _PATHS[path][0].client.api in self._venue.apis:
             return None
-        return connection.respond(404, "API v1 is served at / (public) and /auth (private)\n")
+        return connection.respond(404, _directory(self._venue.apis))
 
     def _door(self, *made_of: Any, **options: Any) -> Door:
         """Return what stands before a new `ServerConnection`, and lets it have WebSocket handshakes only."""
@@ -337,9 +352,13 @@ class Server:
     async def _handle(self, connection: ServerConnection) -> None:
         loop = asyncio.get_running_loop()
         assert connection.request is not None  # noqa: S101 - there is one once the handshake is done
-        path = connection.request.path.partition("?")[0].rstrip("/")
+        dialect, is_private = _PATHS[connection.request.path.partition("?")[0].rstrip("/")]
         protocol = ServerProtocol(
-            self._venue, private=_PATHS[path], connection_id=secrets.randbits(64), now=loop.time()
+            self._venue,
+            private=is_private,
+            connection_id=secrets.randbits(64),
+            now=loop.time(),
+            dialect=dialect,
         )
         line = protocol.line
         client = (
