@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -202,7 +203,55 @@ def test_what_is_no_sandbox_on_the_default_port_is_not_taken_for_one(krakenws: C
     assert "is no sandbox exchange" in result.sentence
 
 
-def test_balances_says_that_the_sandbox_has_no_api_v2(krakenws: Command) -> None:
-    result = krakenws.run("--sandbox", "balances")
-    assert result.code == 2
-    assert "API v1 only" in result.sentence
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ('{"fault": "skip_sequence", "channel": "balances"}', "sequence"),
+        ('{"fault": "drop", "channel": "balances"}', "sequence"),
+        ('{"fault": "reset", "channel": "balances"}', ""),
+        ('{"fault": "close", "code": 1001, "channel": "balances"}', "1001"),
+    ],
+)
+def test_balances_heal_by_a_new_snapshot(krakenws: Command, fault: str, cause: str) -> None:
+    """What is missed is in the snapshot."""
+    with sandbox(krakenws, "--pairs", "XBT/USD") as (_, told):
+        desk = Desk(krakenws, told)
+        with desk.follow("balances") as balances:
+            assert balances.event("update")["type"] == "snapshot"
+            suffer(told, fault)
+            for _ in range(2):
+                desk.place("type=buy", "ordertype=market", "volume=0.01")
+            while True:
+                event = balances.event()
+                if event["event"] == "gap" and event["to"]:
+                    break
+            assert cause in event["cause"]
+            assert event["channel"] == "balances"
+            healed = balances.event("update")
+            assert healed["type"] == "snapshot"
+            (coins,) = [row["balance"] for row in healed["data"] if row["asset"] == "BTC"]
+            assert coins.rstrip("0") in {"5.01", "5.02"}
+
+
+def test_a_token_that_died_is_replaced_and_balances_go_on(krakenws: Command) -> None:
+    with sandbox(krakenws, "--pairs", "XBT/USD") as (_, told):
+        desk = Desk(krakenws, told)
+        with desk.follow("balances") as balances:
+            balances.event("update")
+            for fault in ('{"fault": "expire_tokens"}', '{"fault": "close"}'):
+                suffer(told, fault)
+            balances.event("disconnected")
+            assert balances.event("update")["type"] == "snapshot"
+
+
+def suffer(told: dict[str, str], fault: str) -> None:
+    """Switch a fault on."""
+    request = Request(f"{told['REST']}/sandbox/faults", fault.encode())
+    with urlopen(request, timeout=10.0) as answer:
+        assert json.loads(answer.read())["error"] == []
+
+
+def test_balances_need_no_set_up(krakenws: Command) -> None:
+    result = krakenws.run("--sandbox", "balances", "--count", "1", "-o", "json")
+    assert result.code == 0, result.err
+    assert result.events[-1]["type"] == "snapshot"

@@ -13,6 +13,7 @@ import json
 import ssl
 import time
 from contextlib import contextmanager
+from decimal import Decimal
 from importlib import import_module, util
 from pathlib import Path
 from shlex import split
@@ -76,9 +77,9 @@ class Sandbox:
         assert answer["success"]
         return answer
 
-    def connect(self, endpoint: str = "public") -> ClientConnection:
+    def connect(self, endpoint: str = "public", path: str = "") -> ClientConnection:
         """A client that nobody here wrote."""
-        return connect(self.told[endpoint], ssl=self.tls, open_timeout=DEADLINE_S, compression=None)
+        return connect(self.told[endpoint] + path, ssl=self.tls, open_timeout=DEADLINE_S, compression=None)
 
     def call(self, method: str, nonce: int, **fields: str) -> dict[str, Any]:
         """Make a private REST call without any of our code."""
@@ -156,6 +157,7 @@ def test_a_line_for_market_data_streams_it(
         ("openOrders", "openOrders"),
         ("openOrders ratecounter=true", "openOrders"),
         ("ownTrades", "ownTrades"),
+        ("balances", "balances"),
     ],
 )
 def test_a_line_for_private_data_begins_with_a_snapshot(sandbox: Sandbox, line: str, channel: str) -> None:
@@ -173,6 +175,44 @@ def test_own_trades_without_a_snapshot_begin_with_the_next_trade(sandbox: Sandbo
         (fill, *_) = trades.event("update")["data"]
         assert fill["order_id"] == bought["result"]["order_id"]
         assert trades.finish().code == 0
+
+
+def test_balances_tell_both_sides_of_a_trade_and_its_fee(sandbox: Sandbox) -> None:
+    with sandbox.command.start("balances", "-o", "json", "--count", "3") as balances:
+        balances.note("API v2")
+        owned = {row["asset"]: Decimal(row["balance"]) for row in balances.event("update")["data"]}
+        sandbox.reply("addOrder pair=SOL/USD type=sell ordertype=market volume=0.1")
+        (given,), (got,) = balances.event("update")["data"], balances.event("update")["data"]
+        assert [given["asset"], got["asset"]] == ["SOL", "USD"]
+        assert given["ref_id"] == got["ref_id"]
+        for entry in (given, got):
+            change = Decimal(entry["amount"]) - Decimal(entry["fee"])
+            assert Decimal(entry["balance"]) == owned[entry["asset"]] + change
+        assert balances.finish().code == 0
+
+
+@pytest.mark.parametrize(
+    ("output", "begin", "words"),
+    [
+        ("text", "", "USD"),
+        ("csv", "received,type,symbol,asset,balance,", "snapshot,,USD,"),
+        ("raw", '{"channel":"status"', '{"asset":"USD","asset_class":"currency","balance":'),
+        ("transcript", 'WebSocket -> Client: {"channel":"status"', '"token":"***"}}'),
+    ],
+)
+def test_balances_come_in_every_output(sandbox: Sandbox, output: str, begin: str, words: str) -> None:
+    result = sandbox.command.run("balances", "--count", "1", "-o", output)
+    assert result.code == 0, result.err
+    assert result.out.startswith(begin)
+    assert words in result.out
+
+
+def test_balances_run_beside_feeds_of_v1_on_a_connection_of_their_own(sandbox: Sandbox) -> None:
+    with sandbox.command.start(*split("openOrders + balances -o json")) as both:
+        begun = {both.event("update")["channel"] for _ in range(2)}
+        assert begun == {"openOrders", "balances"}
+        both.interrupt()
+        assert both.finish().code == 0
 
 
 def test_ping_is_answered_and_is_what_no_words_mean(sandbox: Sandbox) -> None:
@@ -255,7 +295,8 @@ def test_a_refusal_has_its_exit_code_and_says_why(sandbox: Sandbox, line: str, c
 
 
 @pytest.mark.parametrize(
-    "line", ["openOrders", "cancelAll", "addOrder pair=XBT/USD type=buy ordertype=market volume=1"]
+    "line",
+    ["openOrders", "balances", "cancelAll", "addOrder pair=XBT/USD type=buy ordertype=market volume=1"],
 )
 def test_a_bad_token_is_3(sandbox: Sandbox, line: str) -> None:
     result = sandbox.run(line, KRAKENWS_TOKEN="nonsense" * 5, KRAKEN_API_KEY="", KRAKEN_API_SECRET="")
@@ -328,6 +369,41 @@ def test_a_strangers_order_with_empty_fields_is_accepted_and_answers_carry_its_r
         assert ask(client, {"event": "cancelAll", **signed})["reqid"] == 7
         wrong = ask(client, {"event": "addOrder", **order, **signed, "token": "wrong"})
         assert (wrong["errorMessage"], wrong["reqid"]) == ("ESession:Invalid session", 7)
+
+
+def test_a_strangers_balances_over_v2_are_greeted_acknowledged_numbered_and_ended(sandbox: Sandbox) -> None:
+    params = {"channel": "balances", "token": sandbox.token()}
+    with sandbox.connect("private", "/v2") as client:
+
+        def said() -> dict[str, Any]:
+            while (told := json.loads(client.recv(DEADLINE_S))) == {"channel": "heartbeat"}:
+                pass
+            return dict(told)
+
+        def asked(method: str, **fields: Any) -> dict[str, Any]:
+            client.send(json.dumps({"method": method, **fields}))
+            return said()
+
+        greeting = said()
+        assert (greeting["channel"], greeting["data"][0]["system"]) == ("status", "online")
+        assert asked("ping", req_id=1)["method"] == "pong"
+        joined = asked("subscribe", params=params, req_id=2)
+        assert (joined["req_id"], joined["success"]) == (2, True)
+        assert joined["result"] == {"channel": "balances", "snapshot": True}
+        snapshot = said()
+        assert (snapshot["type"], snapshot["sequence"]) == ("snapshot", 1)
+        assert asked("subscribe", params=params, req_id=3)["error"] == "Already subscribed"
+        sandbox.reply("addOrder pair=ETH/USD type=buy ordertype=market volume=0.01")
+        updates = [said(), said()]
+        assert [(update["type"], update["sequence"]) for update in updates] == [("update", 2), ("update", 3)]
+        assert asked("unsubscribe", params=params, req_id=4)["result"] == {"channel": "balances"}
+        assert asked("unsubscribe", params=params, req_id=5)["error"] == "Subscription Not Found"
+        assert asked("add_order", params=params, req_id=6)["error"] == "Unsupported event"
+    with sandbox.connect("public", "/v2") as client:
+        assert said()["data"][0]["api_version"] == "v2"
+        wrong = asked("subscribe", params=params, req_id=7)
+        assert (wrong["success"], wrong["req_id"]) == (False, 7)
+        assert wrong["error"].endswith("Try ws-auth.kraken.com")
 
 
 def test_the_original_scripts_own_library_gets_a_subscription_and_prints_it(sandbox: Sandbox) -> None:
