@@ -186,21 +186,20 @@ class Desk:
     def join(self, owner: str, subscription: Subscription, now_us: int) -> None:
         """Send a new subscriber of a private channel its snapshot, and from then on every frame."""
         file = self.files[owner]
-        if subscription.channel == "openOrders":
-            count = None
-            if subscription.values.get("ratecounter"):
-                count = max(
-                    (file.account.rate_counter(pair).count(now_us) for pair in self._markets), default=0
-                )
-            subscription.publish(private.orders_snapshot(file.live.values(), count), snapshot=True)
-        elif not subscription.values.get("snapshot", True):
-            pass
-        elif subscription.channel == "balances":
-            subscription.publish(balances.snapshot(file.account.balances), snapshot=True)
-        else:
-            recent = list(file.fills)[-private.SNAPSHOT_TRADES :]
-            subscription.publish(private.trades_snapshot(recent), snapshot=True)
+        if subscription.channel == "openOrders" or subscription.values.get("snapshot", True):
+            subscription.publish(self._snapshot(file, subscription, now_us), snapshot=True)
         file.subscriptions[subscription.channel].append(subscription)
+
+    def _snapshot(self, file: File, subscription: Subscription, now_us: int) -> bytes:
+        account = file.account
+        if subscription.channel == "balances":
+            return balances.snapshot(account.balances)
+        if subscription.channel == "ownTrades":
+            return private.trades_snapshot(list(file.fills)[-private.SNAPSHOT_TRADES :])
+        count = None
+        if subscription.values.get("ratecounter"):
+            count = max((account.rate_counter(pair).count(now_us) for pair in self._markets), default=0)
+        return private.orders_snapshot(file.live.values(), count)
 
     def leave(self, subscription: Subscription) -> None:
         """Send it nothing more; its token may be void by now, so nobody says whose it was."""
