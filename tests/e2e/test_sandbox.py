@@ -254,4 +254,5 @@ def suffer(told: dict[str, str], fault: str) -> None:
 def test_balances_need_no_set_up(krakenws: Command) -> None:
     result = krakenws.run("--sandbox", "balances", "--count", "1", "-o", "json")
     assert result.code == 0, result.err
-    assert result.events[-1]["type"] == "snapshot"
+    (update,) = [event for event in result.events if event["event"] == "update"]
+    assert update["type"] == "snapshot"
