@@ -133,22 +133,21 @@ def _micros(timestamp: str) -> int:
 
 
 def _without(known: Sequence[Trade], seen: Sequence[Trade]) -> list[Trade]:
-    """Return what is known less what was seen, each seen trade taking away one."""
+    """Return what is known less what was seen, each seen trade taking away one.
+
+    The stream may have cut a time to microseconds or rounded it; what is equal goes first.
+    """
     left = Counter(_exact(trade) for trade in seen)
-    rest = []
-    for trade in known:
-        match = _match(trade, left)
-        if match is None:
-            rest.append(trade)
-        else:
-            left[match] -= 1
+    rest = list(known)
+    for later_us in (0, 1):
+        known, rest = rest, []
+        for trade in known:
+            key, micros = _exact(trade)
+            if left[key, micros + later_us] > 0:
+                left[key, micros + later_us] -= 1
+            else:
+                rest.append(trade)
     return rest
-
-
-def _match(trade: Trade, among: Counter[tuple[Key, int]]) -> tuple[Key, int] | None:
-    """Return the seen trade that a REST trade is: the stream may have rounded its time, or cut it."""
-    key, micros = _exact(trade)
-    return next((one for at in (micros, micros + 1) if among[one := (key, at)] > 0), None)
 
 
 def _those_of(trades: Sequence[Trade], wanted: Counter[tuple[Key, int]]) -> list[Trade]:
