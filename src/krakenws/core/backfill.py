@@ -9,10 +9,10 @@ quantity, side and type, and the same moment as far as the stream's microseconds
     ═══════ REST, since a little before the loss ═══════▶
 
 What REST has and `before` has not is missed, up to the moment of the first trade that is `fresh`: from there
-on the stream brings everything itself, also what REST knows first. REST may lag the stream; then it does not
-know the first fresh trade yet, and is asked again. While nothing fresh came, as with a quiet pair, a trade
-might still be on its way through the stream: it counts as missed when two answers in a row have it. Of the
-very moment of the first fresh trade the stream may have more to bring, until it brings a later one.
+on the stream brings everything itself, also what REST knows first. REST may lag the stream; until it knows
+something later than the first fresh trade, it is asked again. While nothing fresh came, as with a quiet
+pair, a trade might still be on its way through the stream: it counts as missed when two answers in a row have
+it. Of the very moment of the first fresh trade the stream may bring more, until it brings a later one.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ class Filler:
         if self._fresh:
             moments = [_micros(trade.timestamp) for trade in self._fresh]
             first, settled = min(moments), last or max(moments) > min(moments)
-            others = _without(unseen, self._fresh)
             missed = [
                 trade
-                for trade in others
+                for trade in _without(unseen, self._fresh)
                 if (at := _micros(trade.timestamp)) < first or (settled and at == first)
             ]
-            whole = settled and len(others) < len(unseen)
+            newest = _micros(known[-1].timestamp) if known else 0
+            whole = settled and newest >= (first if last else first + 2)  # 1 µs may be rounding
         else:
             candidates = Counter(_exact(trade) for trade in unseen)
             missed = unseen if last else _those_of(unseen, self._candidates & candidates)
