@@ -74,7 +74,7 @@ run 0 'krakenws ticker XBT/USD ETH/EUR XDG/XBT --count 8'
 title "An order book whose every change is proved by the exchange's checksum (✓)"
 run 0 'krakenws book XBT/USD --count 6'
 say "For programs, the same as JSON; each line says whether it can be trusted:"
-run 0 "krakenws book XBT/USD --book top --count 2 -o json | tail -n 1"
+run 0 "krakenws book XBT/USD --book top --count 2 -o json | grep verified | tail -n 1"
 
 title "Several feeds in one run, one connection, one ordered output: +"
 run 0 'krakenws trade XBT/USD + spread XBT/USD --count 8'
@@ -82,6 +82,7 @@ run 0 'krakenws trade XBT/USD + spread XBT/USD --count 8'
 title "Trading: a token, two orders that wait, and what the exchange says is open"
 run 0 'krakenws token'
 printf '\n%s$ krakenws openOrders + ownTrades snapshot=false > account.txt &%s\n' "$bold" "$plain"
+: >account.txt
 krakenws openOrders + ownTrades snapshot=false >account.txt 2>&1 &
 follower=$!
 waited=0

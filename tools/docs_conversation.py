@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from krakenws.cli.parser import look_up
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC, bind
-from krakenws.core.events import Update
+from krakenws.core.events import Backfilled, Update
 from krakenws.core.protocol import ClientProtocol
 from krakenws.core.v1 import V1
 from krakenws.core.v2 import V2
@@ -147,6 +147,9 @@ class Talk:
     def summarize(self) -> None:
         self._keep([self._protocol.summary(self._ns, self._now)])
 
+    def tell(self, event: Event) -> None:
+        self._keep([event])
+
     def lose(self, cause: str) -> None:
         self._keep(self._protocol.lost(cause, self._ns, self._now))
 
@@ -190,6 +193,8 @@ def conversation() -> dict[str, list[str]]:
     public.hear((ACK % ("trade", "XBT/USD", '"name":"trade"')).replace("subscribed", "unsubscribed"))
     public.summarize()
     public.lose("closed by the exchange (1001)")
+
+    public.tell(Backfilled(NOW_NS, "trade", "XBT/USD", 3, True))
 
     never_right = Talk(V1, PUBLIC, lines)
     never_right.ask("book XBT/USD")

@@ -66,6 +66,8 @@ FIELDS = {
     "length_bytes": "the frame's whole length",
     "missed": "how many messages are known to be lost; absent when nobody can know",
     "resyncs": "how often in a row the book was asked for again in vain",
+    "trades": "how many trades were told",
+    "complete": "whether what REST knows meets the stream again",
     "sha256": "the first 16 hexadecimal digits of the frame's hash",
     "count": "how many violations there were on this endpoint, this one included",
     "connections": "how many were made",

@@ -31,7 +31,7 @@ KEY_LINES = (
     "krakenws: there is no command tikcer; did you mean ticker?\n[exit code 2]",
     "pong in ",
     'Client -> WebSocket: {"event":"subscribe"',
-    "received,type,symbol,price,qty,side,ord_type,timestamp,misc\n2",
+    "received,type,symbol,price,qty,side,ord_type,timestamp,misc,trade_id,source\n2",
 )
 WIDTH_COLUMNS = 100
 

@@ -92,7 +92,8 @@ class Update:
         snapshot: True for a snapshot, False for an update.
         trust: book frames: one of `TRUSTS`; else None.
         body: what was decoded on the way: a book's `BookChanges` (with `options.book` `top` or `full`: the
-            levels of that view after this frame), a private channel's payload list; else None.
+            levels of that view after this frame), a private channel's payload list, the rows of trades that
+            were filled in from REST and have no frame; else None.
     """
 
     __slots__ = ("body", "frame", "received_ns", "route", "snapshot", "trust")
@@ -296,6 +297,22 @@ class Untrusted(Event):
     cause: str
     resyncs: int
     name = "untrusted"
+
+
+@record
+class Backfilled(Event):
+    """What a gap in a stream of trades had lost was filled in, as far as REST knows.
+
+    `trades`: how many, told before this; `complete`: whether REST's account meets the stream again; `cause`:
+    why not.
+    """
+
+    channel: str
+    symbol: str
+    trades: int
+    complete: bool
+    cause: str = ""
+    name = "backfilled"
 
 
 @record

@@ -45,6 +45,7 @@ from krakenws.core.violations import Violations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect, Envelope
@@ -234,6 +235,21 @@ class ClientProtocol:
         else:
             delay = self._backoff.next_delay(at_least_s)
         return delay + self._budget.delay(now + delay)
+
+    def fill(self, channel: str, symbol: str, rows: list[Any], received_ns: int, now: float) -> Events | None:
+        """Return rows that the stream missed as an update, after the gap they fill.
+
+        Args:
+            channel: of a public channel without checksums, by its name on the wire.
+            symbol: its pair.
+            rows: of the channel's kind; none are a gap in which nothing happened.
+            received_ns: wall-clock time.
+            now: monotonic time.
+
+        Returns:
+            None when that channel is not streaming at the moment: another gap is open.
+        """
+        return self._subscriptions.fill(channel, symbol, rows, received_ns, now)
 
     def summary(self, received_ns: int, now: float) -> Summary:
         """Return what this endpoint brought so far. The counts are exact with `detail`."""

@@ -104,6 +104,8 @@ class Trade(Struct, frozen=True, omit_defaults=True, gc=False):
     ord_type: Annotated[str, _says("of the taker: limit or market")]
     timestamp: Annotated[str, _time("when it was matched")]
     misc: Annotated[str | None, _says("v1's miscellaneous text, when there is any")] = None
+    trade_id: Annotated[int | None, _number("the pair's number of it; v1 streams none")] = None
+    source: Annotated[str | None, _says("backfill: REST told it, the stream had missed it")] = None
 
 
 class Candle(Struct, frozen=True, omit_defaults=True, gc=False):

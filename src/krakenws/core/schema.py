@@ -26,6 +26,7 @@ _TYPES: dict[str, Schema] = {
     "str": _TEXT,
     "int": _WHOLE,
     "float": {"type": "number"},
+    "bool": {"type": "boolean"},
     "Mapping[str, Any]": _OBJECT,
     "list[dict[str, Any]]": {"type": "array", "items": _OBJECT},
 }
@@ -42,6 +43,7 @@ _EVENTS = (
     events.Rejected,
     events.Unanswered,
     events.Gap,
+    events.Backfilled,
     events.Untrusted,
     events.Violation,
     events.Summary,

@@ -239,6 +239,14 @@ class Subscription:
             self.tries = 0
         self._look()
 
+    def resume(self, received_ns: int, now: float) -> list[Update | Event] | None:
+        """Announce the gap that ends here, before data from elsewhere; None when it is not streaming."""
+        if self.state != LIVE:
+            return None
+        events: list[Update | Event] = []
+        self._healed(received_ns, now, events)
+        return events
+
     def receive(
         self, frame: bytes, received_ns: int, now: float, dialect: Dialect, detail: bool = True
     ) -> list[Update | Event]:

@@ -10,7 +10,7 @@ may be thousands: what is derived from all of them is worked out once a change.
 from __future__ import annotations
 
 from krakenws.core import dialect as d
-from krakenws.core.events import Deferred, Refused, Route, Subscribed, Unsubscribed
+from krakenws.core.events import Deferred, Refused, Route, Subscribed, Unsubscribed, Update
 from krakenws.core.pacing import POLITE_S
 from krakenws.core.subscription import ASKED, BROKEN, LIVE, WANTED, Subscription
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect, Envelope
-    from krakenws.core.events import Event, Update
+    from krakenws.core.events import Event
     from krakenws.core.login import Login
     from krakenws.core.pacing import Pace
     from krakenws.core.violations import Violations
@@ -229,6 +229,17 @@ class Subscriptions:
         events.extend(told)
         if subscription.state == BROKEN and told:
             self._heal(subscription, now)
+
+    def fill(self, channel: str, symbol: str, rows: list[Any], received_ns: int, now: float) -> Events | None:
+        """Return rows from elsewhere as an update, after the gap they fill; None when it is not streaming."""
+        subscription = self._all.get((channel, symbol))
+        events = None if subscription is None else subscription.resume(received_ns, now)
+        if subscription is None or events is None:
+            return None
+        self.changed()
+        if rows:
+            events.append(Update(subscription.route, b"", received_ns, False, None, rows))
+        return events
 
     def _unasked(
         self, envelope: Envelope, frame: bytes, received_ns: int, events: Events

@@ -200,6 +200,8 @@ _decode_trade = Decoder(_TradeFrame, strict=False).decode
 _decode_spread = Decoder(_SpreadFrame, strict=False).decode
 _BROKEN = (DecodeError, UnicodeDecodeError, RecursionError)  # DecodeError includes ValidationError
 _SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
+BACKFILL = "backfill"
+"""The source of rows that REST told."""
 _ORDER_TYPES = {"m": "market", "l": "limit"}
 
 
@@ -265,23 +267,41 @@ def _minutes_before(epoch: str, minutes: int) -> str:
 
 
 def _trades(update: Update) -> list[Trade]:
+    if update.body is not None:  # filled in from REST
+        return update.body  # type: ignore[no-any-return]  # what `rest_trades` made
     try:
-        trades = _decode_trade(update.frame).payload
-        return [
-            Trade(
-                trade.price,
-                trade.volume,
-                _SIDES[trade.side],
-                _ORDER_TYPES.get(trade.order_type, trade.order_type),
-                utc(trade.time),
-                trade.misc or None,
-            )
-            for trade in trades
-        ]
-    except KeyError:
-        raise Malformed("a trade whose side is neither b nor s") from None
+        return [_trade(payload) for payload in _decode_trade(update.frame).payload]
     except _BROKEN as error:
         raise _malformed("trade", error) from None
+
+
+def _trade(payload: TradePayload, trade_id: int | None = None, source: str | None = None) -> Trade:
+    try:
+        side = _SIDES[payload.side]
+    except KeyError:
+        raise Malformed("a trade whose side is neither b nor s") from None
+    order_type = _ORDER_TYPES.get(payload.order_type, payload.order_type)
+    misc = payload.misc or None
+    return Trade(payload.price, payload.volume, side, order_type, utc(payload.time), misc, trade_id, source)
+
+
+def rest_trades(result: object) -> tuple[list[Trade], int]:
+    """Return the trades of a REST answer, oldest first, and the nanoseconds from which to ask on.
+
+    Args:
+        result: of `/0/public/Trades`, numbers with a point as text.
+
+    Raises:
+        Malformed: it has no such shape.
+
+    Source: docs.kraken.com, REST "Get Recent Trades".
+    """
+    try:
+        ((_, rows),) = ((name, value) for name, value in result.items() if name != "last")  # type: ignore[attr-defined]  # else AttributeError
+        trades = [_trade(convert(row[:6], TradePayload), int(row[6]), BACKFILL) for row in rows]
+        return trades, int(result["last"])  # type: ignore[index]  # else TypeError
+    except (AttributeError, TypeError, LookupError, ValueError) as error:
+        raise Malformed(f"not the shape of REST trades: {error}") from None
 
 
 def _spread(update: Update) -> list[Spread]:

@@ -175,6 +175,7 @@ class Text(Sink):
             [("", number("qty", symbol, row.qty, 4))],
             [(_DIM, row.ord_type)],
             *([[("", row.misc)]] if row.misc else ()),
+            *([[(_DIM, row.source)]] if row.source else ()),
         ]
 
     def _spread(self, update: Update, row: Spread) -> list[Cell]:
@@ -431,6 +432,9 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
         case events.Gap():
             missed = f"; {event.missed} messages missed" if event.missed else ""
             return f"GAP {_what(event)}: {event.cause}{missed}{_span(event, at)}"
+        case events.Backfilled():
+            how = "" if event.complete else f", perhaps not all: {event.cause}"
+            return f"filled {_what(event)}: {event.trades} trades from REST{how}"
         case events.Untrusted():
             return f"UNTRUSTED {_what(event)}: {event.cause}, {event.resyncs} resubscriptions did not help"
         case events.Summary():

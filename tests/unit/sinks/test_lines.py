@@ -211,7 +211,7 @@ def test_heartbeats_have_no_line(format_: str) -> None:
     out = Memory()
     sink = open_sink(format_, out, bound=[Bound(TRADE, {})])
     sink.write([events.Heartbeat(NOW)])
-    assert out.text in {"", "received,type,symbol,price,qty,side,ord_type,timestamp,misc\n"}
+    assert out.text in {"", "received,type,symbol,price,qty,side,ord_type,timestamp,misc,trade_id,source\n"}
 
 
 def test_json_tells_the_error_that_ends_the_run() -> None:
@@ -295,11 +295,11 @@ def test_csv_has_the_header_once_and_the_columns_of_its_rows() -> None:
     sink.write([update_of(TRADES)])
     sink.write([update_of(TRADES.replace('"l",""', '"l","a ""quoted"" \\u001b word"'.replace('""', '\\"')))])
     header, first, second = out.text.splitlines()
-    assert header == "received,type,symbol,price,qty,side,ord_type,timestamp,misc"
+    assert header == "received,type,symbol,price,qty,side,ord_type,timestamp,misc,trade_id,source"
     assert first == (
-        f"{RECEIVED},update,XBT/USD,64000.10000,0.01000000,buy,limit,2026-11-22T05:10:23.101000Z,"
+        f"{RECEIVED},update,XBT/USD,64000.10000,0.01000000,buy,limit,2026-11-22T05:10:23.101000Z,,,"
     )
-    assert second.endswith(',limit,2026-11-22T05:10:23.101000Z,"a ""quoted"" \\x1b word"')
+    assert second.endswith(',limit,2026-11-22T05:10:23.101000Z,"a ""quoted"" \\x1b word",,')
 
 
 def test_csv_of_a_book_has_a_line_for_each_level() -> None:
