@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Value = str | int | bool | list[str]
     Values = dict[str, Value]
+    Wrong = tuple[str, str]
+    """The field that is wrong, as named on the wire, and the sentence that says so."""
     Expand = Callable[[str], list[str]]
     """Turns a pair pattern (`*/USD`) into pairs; given by the caller: it needs the exchange's list."""
 
@@ -255,7 +257,7 @@ class Entry:
 
     `rows` names the row type of its data. `owes_snapshot` says that data must follow an ack (quirk L3);
     `answers` names the list parameter whose length is the number of answers; `rules` are checks over all
-    values, each giving the sentence that is wrong or None. `reply` is the event or method of its answer.
+    values, each giving what is `Wrong` or None. `reply` is the event or method of its answer.
     """
 
     api: int
@@ -271,7 +273,7 @@ class Entry:
     trading: bool = False
     explicit: bool = False
     """Found only when its API is asked for by number: `balances` never existed on v1 (quirk P9)."""
-    rules: tuple[Callable[[Values], str | None], ...] = ()
+    rules: tuple[Callable[[Values], Wrong | None], ...] = ()
     examples: tuple[str, ...] = ()
     source: str = ""
     notes: tuple[str, ...] = ()
@@ -378,7 +380,7 @@ def bind(entry: Entry, words: Sequence[str], expand: Expand | None = None) -> Bo
     for rule in entry.rules:
         wrong = rule(values)
         if wrong:
-            raise UsageError(f"{entry.name}: {wrong}")
+            raise UsageError(f"{entry.name}: {wrong[1]}")
     return Bound(entry, values)
 
 

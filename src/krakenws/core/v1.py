@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from krakenws.core.catalog import Values
+    from krakenws.core.catalog import Values, Wrong
 
 _DOCS = "https://docs.kraken.com/api/docs/websocket-v1/"
 _PAIRS = Param(
@@ -89,83 +89,89 @@ _PRICED = frozenset(_ORDER_TYPES[1:-1])
 _TWO_PRICES = frozenset(name for name in _ORDER_TYPES if name.endswith("-limit"))
 
 
-def _priced(values: Values, prefix: str = "", suffix: str = "") -> str | None:
+def _priced(values: Values, prefix: str = "", suffix: str = "") -> Wrong | None:
     """Which prices an order type needs. Source: v1 addOrder, `price` and `price2`."""
-    type_, price, price2 = (
-        values.get(f"{prefix}{name}{suffix}") for name in ("ordertype", "price", "price2")
-    )
+    first, second = f"{prefix}price{suffix}", f"{prefix}price2{suffix}"
+    type_, price, price2 = (values.get(name) for name in (f"{prefix}ordertype{suffix}", first, second))
     of = f"{prefix}ordertype{suffix}={type_}"
     if type_ in _PRICED and price is None:
-        return f"{of} needs {prefix}price{suffix}="
+        return first, f"{of} needs {first}="
     if type_ in _TWO_PRICES and price2 is None:
-        return f"{of} needs {prefix}price2{suffix}=, its limit price"
+        return second, f"{of} needs {second}=, its limit price"
     if price2 is not None and type_ not in _TWO_PRICES:
-        return f"{of} has no {prefix}price2{suffix}; only {', '.join(sorted(_TWO_PRICES))} have one"
+        return second, f"{of} has no {second}; only {', '.join(sorted(_TWO_PRICES))} have one"
     if str(type_).startswith("trailing-stop") and not str(price).startswith("+"):
-        return f"{of} needs a relative price such as {prefix}price{suffix}=+1.5%"
+        return first, f"{of} needs a relative price such as {first}=+1.5%"
     return None
 
 
-def _order_rules(values: Values) -> str | None:
+def _order_rules(values: Values) -> Wrong | None:
     """Combinations Kraken documents as refused. Source: v1 addOrder."""
     flags = str(values.get("oflags", "")).split(",")
     if is_zero(str(values["volume"])) and values["ordertype"] != "settle-position":
-        return "volume=0 is for ordertype=settle-position only, where it means the whole position"
+        return "volume", "volume=0 is for ordertype=settle-position only, where it means the whole position"
     if values["ordertype"] == "market" and "price" in values:
-        return "ordertype=market has no price; for a limit order say ordertype=limit"
+        return "price", "ordertype=market has no price; for a limit order say ordertype=limit"
     if "post" in flags and values["ordertype"] != "limit":
-        return "oflags=post needs ordertype=limit"
+        return "oflags", "oflags=post needs ordertype=limit"
     if "viqc" in flags and (values["ordertype"] != "market" or values["type"] != "buy"):
-        return "oflags=viqc needs ordertype=market type=buy"
+        return "oflags", "oflags=viqc needs ordertype=market type=buy"
     if "fcib" in flags and "fciq" in flags:
-        return "oflags=fcib and oflags=fciq exclude each other"
+        return "oflags", "oflags=fcib and oflags=fciq exclude each other"
     if values.get("timeinforce") == "GTD" and "expiretm" not in values:
-        return "timeinforce=GTD needs expiretm="
+        return "expiretm", "timeinforce=GTD needs expiretm="
     if "userref" in values and "cl_ord_id" in values:
-        return "userref and cl_ord_id exclude each other"
+        return "cl_ord_id", "userref and cl_ord_id exclude each other"
     return None
 
 
-def _close_rules(values: Values) -> str | None:
+def _close_rules(values: Values) -> Wrong | None:
     given = [name for name in values if name.startswith("close[")]
     if not given:
         return None
     if "close[ordertype]" not in values:
-        return f"{given[0]} needs close[ordertype]="
+        return "close[ordertype]", f"{given[0]} needs close[ordertype]="
     return _priced(values, "close[", "]")
 
 
-def _names_one_order(values: Values) -> str | None:
+def _names_one_order(values: Values) -> Wrong | None:
     if ("txid" in values) == ("cl_ord_id" in values):
-        return f"needs one of txid=, cl_ord_id={', not both' if 'txid' in values else ''}"
+        return "txid", f"needs one of txid=, cl_ord_id={', not both' if 'txid' in values else ''}"
     return None
 
 
-def _names_orders(values: Values) -> str | None:
+def _names_orders(values: Values) -> Wrong | None:
     """Userrefs are among the `txid` on the wire."""
-    if "cl_ord_id" not in values:
-        return None if "txid" in values else "needs one of txid=, userref=, cl_ord_id="
-    return "cl_ord_id= cannot be combined with txid= or userref=" if "txid" in values else None
+    if "txid" not in values and "cl_ord_id" not in values:
+        return "txid", "needs one of txid=, userref=, cl_ord_id="
+    if "txid" in values and "cl_ord_id" in values:
+        return "cl_ord_id", "cl_ord_id= cannot be combined with txid= or userref="
+    return None
 
 
-def _edits_something(values: Values) -> str | None:
+def _edits_something(values: Values) -> Wrong | None:
     if any(name in values for name in ("volume", "price", "price2", "oflags", "newuserref")):
         return None
-    return "needs something to change: volume=, price=, price2=, oflags= or newuserref="
+    return "volume", "needs something to change: volume=, price=, price2=, oflags= or newuserref="
 
 
-def _amends_something(values: Values) -> str | None:
+def _amends_something(values: Values) -> Wrong | None:
     if any(
         name in values for name in ("volume", "display_volume", "limit_price", "trigger_price", "post_only")
     ):
         return None
-    return "needs something to change: volume=, limit_price=, trigger_price=, display_volume= or post_only="
+    return (
+        "volume",
+        "needs something to change: volume=, limit_price=, trigger_price=, display_volume= or post_only=",
+    )
 
 
-def _below_a_day(values: Values) -> str | None:
+def _below_a_day(values: Values) -> Wrong | None:
     """Source: v2 cancel_all_orders_after: below 86400 seconds."""
     timeout = values["timeout"]
-    return "timeout= must be below 86400 seconds" if isinstance(timeout, int) and timeout >= 86400 else None
+    if isinstance(timeout, int) and timeout >= 86400:
+        return "timeout", "timeout= must be below 86400 seconds"
+    return None
 
 
 def _public(name: str, text: str, rows: str, *params: Param, examples: tuple[str, ...], **more: Any) -> Entry:

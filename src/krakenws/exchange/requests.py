@@ -5,20 +5,25 @@ What may be said stands in the catalog alone; here stands only how Kraken says n
 
 from __future__ import annotations
 
-from re import findall
-
-from krakenws.core.catalog import BOOLEAN_TEXT, PRIVATE, WORDS
+from krakenws.core.catalog import BOOLEAN, BOOLEAN_TEXT, PRIVATE, WORDS
 from krakenws.errors import RequestRejected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from typing import Any
 
-    from krakenws.core.catalog import Entry, Param, Values
+    from krakenws.core.catalog import Entry, Param, Value, Values
 
 _NOT_OPTIONS = {"pair", "reqid"}
 _TYPES: dict[object, type] = {"string": str, "integer": int, "boolean": bool, "array": list}
+_A_TYPE: dict[object, str] = {
+    "string": "a string",
+    "integer": "an integer",
+    "boolean": "a boolean",
+    "array": "an array",
+}
+_SAID = {"true": True, "false": False}
+"""A boolean may come as text: Kraken's own examples quote `ratecounter` and `validate` (v1.md 5.4, 9.1)."""
 
 
 class Refusal(RequestRejected):
@@ -40,8 +45,10 @@ def token_of(fields: dict[str, Any]) -> str:
         Refusal: there is none.
     """
     token = fields.get("token")
-    if not isinstance(token, str):
+    if token is None:
         raise Refusal("Token(s) not found")
+    if not isinstance(token, str):
+        raise Refusal("Token field must be a string")
     return token
 
 
@@ -64,14 +71,16 @@ def channel_values(entry: Entry, asked: dict[str, Any], message_type: str) -> Va
     values: Values = {}
     for param in params:
         value = asked.get(param.name, param.default)
+        if value is None and param.name == "interval":
+            raise Refusal("Subscription ohlc requires interval")
         if param.choices:
             name = f"{entry.name} {param.name}" if entry.name == "ohlc" else param.name
             if not _has_type(param, value):
                 raise Refusal(f"Subscription {entry.name} {param.name} must be an integer")
             if value not in param.choices:
                 raise Refusal(f"Subscription {name} not supported")
-        elif value in ("true", "false"):  # Kraken's own example quotes a boolean: v1.md 5.4
-            value = value == "true"
+        elif isinstance(value, str) and value in _SAID:
+            value = _SAID[value]
         elif not _has_type(param, value):
             raise Refusal(f"Subscription {param.name} must be a boolean")
         if value is not None:
@@ -100,42 +109,40 @@ def command_values(entry: Entry, message: dict[str, Any]) -> Values:
             if field == "oflags":
                 values[field] = value
             continue
-        if not _is_valid(params[field], value):
-            raise Refusal(f"EGeneral:Invalid arguments:{field}")
-        values[field] = value
+        values[field] = _value(params[field], field, value)
     for field, param in params.items():
         if param.required and field not in values:
             raise Refusal(f"EGeneral:Invalid arguments:{field}")
     for rule in entry.rules:
         wrong = rule(values)
         if wrong:
-            raise Refusal(f"EGeneral:Invalid arguments{_field_of(wrong, params)}")
+            raise Refusal(f"EGeneral:Invalid arguments:{wrong[0]}")
     return values
 
 
-def _field_of(sentence: str, params: Collection[str]) -> str:
-    """Return `:field` for the field that a rule's sentence is about, as Kraken does not speak our sentences.
-
-    It is the first one named; after the order type, the field that does not go with it.
-    """
-    named = [word for word in findall(r"[a-z_]+\d?(?:\[\w+\])?", sentence) if word in params]
-    others = [word for word in named if word.removeprefix("close[").rstrip("]") != "ordertype"]
-    return "".join(f":{word}" for word in (others or named)[:1])
-
-
-def _is_valid(param: Param, value: object) -> bool:
-    """Whether a value has the parameter's type on the wire, parses, and is one of its choices."""
-    if param.kind is BOOLEAN_TEXT and isinstance(value, bool):
-        return True
+def _value(param: Param, field: str, value: Value) -> Value:
+    """Return a field's value, of the parameter's type on the wire; one that is none of its values is refused."""
+    if param.kind is BOOLEAN or param.kind is BOOLEAN_TEXT:
+        said = _SAID.get(value, value) if isinstance(value, str) else value
+        if isinstance(said, bool):
+            return said
     if not _has_type(param, value):
-        return False
+        raise Refusal(f"{field.capitalize()} field must be {_A_TYPE[param.kind.schema['type']]}")
+    if not _is_valid(param, value):
+        raise Refusal(f"EGeneral:Invalid arguments:{field}")
+    return value
+
+
+def _is_valid(param: Param, value: Any) -> bool:
+    """Whether a value of the right type parses, and is one of the parameter's choices."""
     if isinstance(value, list):
         return bool(value) and all(isinstance(item, str) and item for item in value)
     if isinstance(value, int):
-        return value >= param.at_least and (not param.choices or value in param.choices)
+        is_choice = not param.choices or value in param.choices
+        return is_choice and value >= param.at_least
     try:
-        param.kind.parse(str(value))
+        param.kind.parse(value)
     except ValueError:
         return False
-    words = str(value).split(",") if param.kind is WORDS else [str(value)]
+    words = value.split(",") if param.kind is WORDS else [value]
     return not param.choices or words == [""] or all(word in param.choices for word in words)

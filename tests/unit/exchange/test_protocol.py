@@ -137,6 +137,7 @@ def test_a_pair_named_twice_in_one_request_is_subscribed_once() -> None:
         (subscribe("book", depth="10"), "Subscription book depth must be an integer"),
         (subscribe("ohlc", interval=2), "Subscription ohlc interval not supported"),
         (subscribe("ohlc", interval=True), "Subscription ohlc interval must be an integer"),
+        (subscribe("ohlc", interval=None), "Subscription ohlc requires interval"),
         (subscribe("trade", depth=10), "Unsupported field: 'depth' for the given msg type: subscribe"),
         (subscribe(pair=["XBTUSD"]), "Currency pair not in ISO 4217-A3 format XBTUSD"),
         (subscribe(pair=["XBT/USD/EUR"]), "Currency pair not in ISO 4217-A3 format XBT/USD/EUR"),
@@ -179,6 +180,7 @@ def test_what_is_wrong_on_the_public_endpoint_is_said_in_krakens_words(request_:
     ("request_", "error"),
     [
         (subscribe("openOrders", None), "Token(s) not found"),
+        (subscribe("openOrders", None, token=7), "Token field must be a string"),
         (subscribe("openOrders", None, token="bad"), "ESession:Invalid session"),
         (
             subscribe("openOrders", ["XBT/USD"], token="good"),
@@ -191,9 +193,9 @@ def test_what_is_wrong_on_the_public_endpoint_is_said_in_krakens_words(request_:
             {"event": "addOrder", "refid": "X"},
             "Unsupported field: 'refid' for the given msg type: add order",
         ),
-        ({"event": "cancelAllOrdersAfter", "timeout": "60"}, "EGeneral:Invalid arguments:timeout"),
+        ({"event": "cancelAllOrdersAfter", "timeout": "60"}, "Timeout field must be an integer"),
         ({"event": "cancelAllOrdersAfter"}, "EGeneral:Invalid arguments:timeout"),
-        ({"event": "cancelOrder", "txid": "O1"}, "EGeneral:Invalid arguments:txid"),
+        ({"event": "cancelOrder", "txid": "O1"}, "Txid field must be an array"),
         ({"event": "cancelOrder", "txid": []}, "EGeneral:Invalid arguments:txid"),
         ({"event": "addOrder", "volume": "1e5"}, "EGeneral:Invalid arguments:volume"),
         ({"event": "addOrder", "oflags": "post,free"}, "EGeneral:Invalid arguments:oflags"),
@@ -312,6 +314,47 @@ def test_a_command_reaches_the_venue_without_its_token_and_each_answer_carries_t
         b'{"errorMessage":"EOrder:Unknown order","event":"cancelOrderStatus","reqid":9,"status":"error"}',
     ]
     assert talk.venue.commands == [("account", "cancelOrder", {"txid": ["O1", "7"]})]
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "field"),
+    [
+        ("addOrder", {"ordertype": "market", "volume": "0"}, "volume"),
+        ("addOrder", {"ordertype": "market", "price": "1"}, "price"),
+        ("addOrder", {"ordertype": "market", "oflags": "post"}, "oflags"),
+        ("addOrder", {"ordertype": "limit", "price": "1", "oflags": "viqc"}, "oflags"),
+        ("addOrder", {"ordertype": "market", "oflags": "fcib,fciq"}, "oflags"),
+        ("addOrder", {"ordertype": "market", "timeinforce": "GTD"}, "expiretm"),
+        ("addOrder", {"ordertype": "market", "userref": "1", "cl_ord_id": "a"}, "cl_ord_id"),
+        ("addOrder", {"ordertype": "limit"}, "price"),
+        ("addOrder", {"ordertype": "stop-loss-limit", "price": "1"}, "price2"),
+        ("addOrder", {"ordertype": "limit", "price": "1", "price2": "1"}, "price2"),
+        ("addOrder", {"ordertype": "trailing-stop", "price": "1"}, "price"),
+        ("addOrder", {"ordertype": "market", "close[price]": "1"}, "close[ordertype]"),
+        ("addOrder", {"ordertype": "market", "close[ordertype]": "limit"}, "close[price]"),
+        ("amendOrder", {"volume": "1"}, "txid"),
+        ("amendOrder", {"txid": "O1"}, "volume"),
+        ("editOrder", {"orderid": "O1", "pair": "XBT/USD"}, "volume"),
+        ("cancelOrder", {}, "txid"),
+        ("cancelOrder", {"txid": ["O1"], "cl_ord_id": ["a"]}, "cl_ord_id"),
+        ("cancelAllOrdersAfter", {"timeout": 86400}, "timeout"),
+    ],
+)
+def test_the_field_that_is_named_is_the_one_that_the_broken_rule_is_about(
+    event: str, fields: dict[str, object], field: str
+) -> None:
+    order = {"pair": "XBT/USD", "type": "buy", "volume": "1"} if event == "addOrder" else {}
+    error = Conversation(private=True).error({"event": event, "token": "good", **order, **fields})
+    assert error == f"EGeneral:Invalid arguments:{field}"
+
+
+@pytest.mark.parametrize("said", [True, "true"])
+def test_a_boolean_may_come_as_text(said: object) -> None:
+    talk = Conversation(private=True)
+    edit = {"event": "editOrder", "orderid": "O1", "pair": "XBT/USD", "volume": "1", "validate": said}
+    talk.say({**edit, "token": "good"})
+    assert talk.venue.commands[0][2]["validate"] is True
+    assert talk.error({**edit, "validate": "maybe"}) == "Validate field must be a boolean"
 
 
 def test_the_catalogs_own_rules_are_the_exchanges_check() -> None:

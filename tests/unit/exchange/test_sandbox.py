@@ -428,11 +428,11 @@ def test_a_resting_order_fills_when_the_market_comes_to_it() -> None:
         ({"pair": "PAXG/USD", "price": "4000.01"}, "EOrder:Tick size check failed"),
         ({"pair": "ACA/EUR", "price": "0.0004", "volume": "12000"}, "EService:Market in cancel_only mode"),
         ({"validate": "maybe"}, "EGeneral:Invalid arguments:validate"),
-        ({"validate": 1}, "EGeneral:Invalid arguments:validate"),
+        ({"validate": 1}, "Validate field must be a string"),
         ({"ordertype": "market"}, "EGeneral:Invalid arguments:price"),
         ({"oflags": "fcib,fciq"}, "EGeneral:Invalid arguments:oflags"),
         ({"ordertype": "stop-loss-limit"}, "EGeneral:Invalid arguments:price2"),
-        ({"close[price]": "1"}, "EGeneral:Invalid arguments:close[price]"),
+        ({"close[price]": "1"}, "EGeneral:Invalid arguments:close[ordertype]"),
         ({"color": "red"}, "Unsupported field: 'color' for the given msg type: add order"),
     ],
 )
@@ -466,6 +466,9 @@ def test_validate_checks_and_places_nothing() -> None:
         assert placed == {"descr": {"order": answer["descr"]}}
     assert client.add(**order, volume="9")["errorMessage"] == "EOrder:Insufficient funds"
     assert exchange.venue.desk.files["demo"].account.held("ZUSD") == 0
+    txid = client.limit("buy", "70000", "0.01", validate="false")
+    (edited,) = client.ask("editOrder", pair="XBT/USD", orderid=txid, price="69000", validate="true")
+    assert (edited["originaltxid"], "txid" in edited) == (txid, False)
 
 
 def test_each_order_of_a_cancellation_is_answered_and_a_userref_stands_for_many() -> None:
