@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from krakenws.exchange.ratecounter import Tier
 
 INSUFFICIENT_FUNDS = "EOrder:Insufficient funds"
-INSUFFICIENT_MARGIN = "EOrder:Insufficient margin"
+MARGIN_LEVEL_TOO_LOW = "EOrder:Margin level too low"
 ORDERS_LIMIT_EXCEEDED = "EOrder:Orders limit exceeded"
 NO_POSITION_EXISTS = "EOrder:Reduce only:No position exists"
 UNKNOWN_POSITION = "EOrder:Unknown position"
@@ -309,7 +309,7 @@ class Account:
         new.amount = new.need()
         freed = old.amount if old is not None and old.asset == new.asset else ZERO
         if new.amount > max(ZERO, self.available(new.asset) + freed):
-            raise Refusal(INSUFFICIENT_MARGIN if leverage else INSUFFICIENT_FUNDS)
+            raise Refusal(MARGIN_LEVEL_TOO_LOW if leverage else INSUFFICIENT_FUNDS)
         self.release(order_id)
         self._holds[order_id] = new
         self._open[pair] = self.open_orders(pair) + 1

@@ -13,8 +13,10 @@ from json import loads
 
 from krakenws.exchange import private
 from krakenws.exchange.instruments import ASSETS, find
+from krakenws.exchange.limits import Callers
 from krakenws.exchange.matching import UNKNOWN_ORDER
 from krakenws.exchange.orders import ZERO
+from krakenws.exchange.ratecounter import CallCounter
 from krakenws.exchange.records import OPEN, PENDING, consolidate, cut_text, money_text
 from krakenws.exchange.requests import Refusal
 from krakenws.exchange.rest import RestApi, RestBackend
@@ -55,10 +57,23 @@ class SandboxBackend(RestBackend):
     def __init__(self, venue: SandboxVenue) -> None:
         self.venue = venue
         self.keys = venue.keys
+        self._callers = Callers()
+        self._counters: dict[str, CallCounter] = {}
 
     def now_us(self, now: float, /) -> int:
         """Return microseconds since 1970."""
         return self.venue.at_us(now)
+
+    def count_public(self, address: str, now: float, /) -> None:
+        """Count a public call, if the venue has limits."""
+        if self.venue.limits is not None:
+            self._callers.count(address, self.venue.limits, now)
+
+    def count_private(self, key: str, account: str, method: str, now: float, /) -> None:
+        """Count a call of a key, if the venue has limits."""
+        if self.venue.limits is not None:
+            tier = self.venue.desk.files[account].account.tier
+            self._counters.setdefault(key, CallCounter(tier)).charge(self.venue.at_us(now), method)
 
     def system_status(self) -> str:
         """Return the status of the exchange."""

@@ -49,6 +49,7 @@ from krakenws.exchange.events import (
     Triggered,
 )
 from krakenws.exchange.ledger import CREDIT, MARGIN, SETTLED, TRADE, LedgerEntry
+from krakenws.exchange.margin import check_margin
 from krakenws.exchange.matching import UNKNOWN_ORDER, USER_REQUESTED
 from krakenws.exchange.orders import (
     BUY,
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
 ENDED_KEPT = 10_000
 """Ended orders, and fills, that an account remembers."""
 INVALID_ORDER = "EOrder:Invalid order"
+SCHEDULED_LIMIT = "EOrder:Scheduled orders limit exceeded"
 
 
 class File:
@@ -223,6 +225,7 @@ class Desk:
         self._check_modes(market, terms)
         if terms.cl_ord_id and file.by_client_id(terms.cl_ord_id):
             raise Refusal(INVALID + "cl_ord_id")
+        self._check_limits(file, market, terms)
         record = OrderRecord(self.new_id("O"), owner, instrument, terms, now_us)
         if terms.order_type == SETTLE_POSITION:
             return self._settle(file, record, now_us)
@@ -306,6 +309,7 @@ class Desk:
         if terms.qty <= old.filled:
             raise Refusal(INVALID + "volume")
         terms = replace(terms, qty=terms.qty - old.filled)
+        self._check_limits(file, market, terms)
         record = OrderRecord(self.new_id("O"), owner, market.instrument, terms, now_us)
         file.account.release(old.order_id)
         try:
@@ -601,6 +605,21 @@ class Desk:
     def _check_modes(self, market: Market, terms: Terms) -> None:
         check_status(self.status, terms)
         check_status(market.instrument.status, terms)
+
+    def _check_limits(self, file: File, market: Market, terms: Terms) -> None:
+        """Pass if the account's tier allows one more order like this."""
+        scheduled = sum(record.status == PENDING for record in file.live.values())
+        if terms.start_us is not None and scheduled >= file.account.tier.scheduled_orders:
+            raise Refusal(SCHEDULED_LIMIT)
+        asked = terms.limit_price
+        price = asked if isinstance(asked, Decimal) else market.engine.last_price
+        check_margin(
+            file.account,
+            market.instrument.wsname,
+            terms,
+            price or market.instrument.start_price,
+            lambda pair: self._usd_rate(self._markets[pair]),
+        )
 
     def _hold(
         self,

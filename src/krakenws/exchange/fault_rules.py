@@ -10,6 +10,7 @@ Source: the fields are our own; what they make happen is told by v1.md section 1
 from __future__ import annotations
 
 from krakenws.errors import UsageError
+from krakenws.exchange.refusals import is_documented
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FRAME, CONNECTION, REQUEST, PAGE, VENUE = "frame", "connection", "request", "page", "venue"
 FREEZE, CLOSE, RESET, TRUNCATE = "freeze", "close", "reset", "truncate"
 NO_ACK, EXCEEDED_RATE, INVALID_SESSION = "no_ack", "exceeded_rate", "invalid_session"
+REFUSE = "refuse"
 LOSE_ANSWER, ACCEPT_THEN_CUT = "lose_answer", "accept_then_cut"
 
 INFINITY = float("inf")
@@ -66,6 +68,13 @@ def _reason(value: object) -> str:
     if len(reason.encode()) > _REASON_BYTES:
         raise ValueError
     return reason
+
+
+def _error(value: object) -> str:
+    error = _text(value)
+    if not is_documented(error):
+        raise ValueError
+    return error
 
 
 def _whole(value: object) -> int:
@@ -135,6 +144,7 @@ def _decimals(value: object) -> int:
 
 
 _A_TIME = "a number of seconds"
+_AN_ERROR = "one of Kraken's error strings, such as EService:Busy, and what may follow it"
 _CHANNEL = Option(_text, "a channel such as book or book-10")
 _SYMBOL = Option(_text, "a pair such as XBT/USD")
 _METHOD = Option(_text, "a method such as addOrder, or a REST call such as AddOrder")
@@ -173,6 +183,7 @@ _KINDS: dict[str, tuple[str, dict[str, Option]]] = {
     NO_ACK: (REQUEST, _ASKED),
     EXCEEDED_RATE: (REQUEST, _ASKED),
     INVALID_SESSION: (REQUEST, _ASKED),
+    REFUSE: (REQUEST, {**_ASKED, "error": Option(_error, _AN_ERROR, required=True)}),
     LOSE_ANSWER: (REQUEST, _ASKED),
     ACCEPT_THEN_CUT: (REQUEST, _ASKED),
     "http_status": (

@@ -191,12 +191,12 @@ class FaultPlan:
                 return Page(rule.options["status"])
         return None
 
-    def called(self, method: str, now: float) -> str:
-        """Return the request fault that strikes a REST call, or ""; only rules that name the call do."""
+    def called(self, method: str, now: float) -> Rule | None:
+        """Return the request fault that strikes a REST call, or None; only rules that name the call do."""
         for rule in self._due(now, REQUEST):
             if rule.method == method and self.strikes(rule, now, method=method):
-                return rule.name
-        return ""
+                return rule
+        return None
 
     def system_status(self, now: float) -> str | None:
         """Return the status that a rule gives the exchange now, or None; the last rule decides."""
@@ -311,8 +311,10 @@ class Line:
                 break
         return out
 
-    def asked(self, method: str, channel: str, symbols: Iterable[str], now: float, *, signed: bool) -> str:
-        """Return the name of the request fault that strikes what the client asks, or "".
+    def asked(
+        self, method: str, channel: str, symbols: Iterable[str], now: float, *, signed: bool
+    ) -> Rule | None:
+        """Return the request fault that strikes what the client asks, or None.
 
         Args:
             method: `subscribe`, `addOrder`, …
@@ -328,8 +330,8 @@ class Line:
                 and (signed or rule.name != INVALID_SESSION)
                 and self.plan.strikes(rule, now, line=self.number, method=method, channel=channel)
             ):
-                return rule.name
-        return ""
+                return rule
+        return None
 
     def cut(self) -> None:
         """End the connection before anything more is said."""

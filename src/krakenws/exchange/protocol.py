@@ -33,6 +33,7 @@ from krakenws.exchange.fault_rules import (
     INVALID_SESSION,
     LOSE_ANSWER,
     NO_ACK,
+    REFUSE,
 )
 from krakenws.exchange.requests import Refusal, check_pair
 from krakenws.exchange.v1 import V1
@@ -289,11 +290,14 @@ class ServerProtocol:
         method = dialect.method(message)
         channel, symbols = dialect.subject(message)
         signed = self._access == PRIVATE and method != "ping"
-        fault = self.line.asked(method, channel, symbols, now, signed=signed)
+        rule = self.line.asked(method, channel, symbols, now, signed=signed)
+        fault = "" if rule is None else rule.name
         if fault == EXCEEDED_RATE:
             self._reply(message, dialect.error(message, _TOO_FAST))
         elif fault == INVALID_SESSION:
             self._refuse_any(message, Refusal(_INVALID_SESSION))
+        elif rule is not None and fault == REFUSE:
+            self._refuse_any(message, Refusal(rule.options["error"]))
         elif fault != NO_ACK:
             self._is_mute = fault in {LOSE_ANSWER, ACCEPT_THEN_CUT}
             self._answer(message, now)

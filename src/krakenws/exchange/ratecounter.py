@@ -1,12 +1,15 @@
-"""The rate counter of one account on one pair, and the tiers that set its limits.
+"""The rate counters of an account on one pair and of an API key on REST, and the tiers that set their limits.
 
 A transaction raises the counter, by more the younger the order is that it touches; time lowers it. One that
 would lift it over the ceiling is refused and costs nothing, or a client that keeps trying would never get
 through. The counter is shared by everything the account does on the pair, over whatever connection.
 
-Counted in whole units of 10**-8 point a microsecond, so that the counter is exact at every instant.
+REST counts the calls of a key by itself. There a call that is refused counts as well, since Kraken says that
+who goes on is refused for longer; up to twice the ceiling, as it does not say how much longer.
 
-Source: v1.md section 11, docs.kraken.com/api/docs/guides/spot-ratelimits.
+Counted in whole units of 10**-8 point a microsecond, so that a counter is exact at every instant.
+
+Source: v1.md section 11, auth.md section 6, docs.kraken.com/api/docs/guides/spot-ratelimits.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from krakenws.record import record
 
 ADD, AMEND, EDIT, CANCEL, BATCH_ADD = "add", "amend", "edit", "cancel", "batch_add"
 RATE_LIMIT_EXCEEDED = "EOrder:Rate limit exceeded"
+CALLS_EXCEEDED = "EAPI:Rate limit exceeded"
 
 _POINT = 10**8
 _SECOND_US = 1_000_000
@@ -26,26 +30,44 @@ _BY_AGE: dict[str, tuple[tuple[int, int], ...]] = {
     CANCEL: ((5, 8), (10, 6), (15, 5), (45, 4), (90, 2), (300, 1)),
 }
 """Points on top for an order younger than so many seconds."""
+_CALL_POINTS = {"TradesHistory": 4, "AddOrder": 0, "CancelOrder": 0}
+"""What a REST call costs, where it is not one point; orders have the counter of their pair."""
 
 
 @record
 class Tier:
-    """What an account's verification and history allow, on each pair.
+    """What an account's verification and history allow.
 
     Attributes:
-        ceiling: `maxratecount`, in points.
-        decay_centipoints_s: what the counter loses a second, in hundredths of a point.
-        open_orders: how many may be open at a time.
+        ceiling: `maxratecount`, in points, on each pair.
+        decay_centipoints_s: what that counter loses a second, in hundredths of a point.
+        open_orders: how many may be open at a time, on each pair.
+        call_ceiling: of a key's REST calls, in points.
+        call_decay_centipoints_s: what that counter loses a second.
+        margin_usd: what open margin positions may have cost, in US dollars; 0 is no margin trading.
     """
 
     name: str
     ceiling: int
     decay_centipoints_s: int
     open_orders: int
+    call_ceiling: int = 20
+    call_decay_centipoints_s: int = 100
+    margin_usd: int = 5_000_000
+
+    @property
+    def scheduled_orders(self) -> int:
+        """How many orders with a later start there may be on all pairs: a number of ours."""
+        return self.open_orders // 2
+
+    @property
+    def positions(self) -> int:
+        """How many margin positions may be open on all pairs: a number of ours."""
+        return self.open_orders
 
 
-STARTER = Tier("starter", 60, 100, 60)
-INTERMEDIATE = Tier("intermediate", 125, 234, 80)
+STARTER = Tier("starter", 60, 100, 60, call_ceiling=15, call_decay_centipoints_s=33, margin_usd=0)
+INTERMEDIATE = Tier("intermediate", 125, 234, 80, call_decay_centipoints_s=50, margin_usd=500_000)
 PRO = Tier("pro", 180, 375, 225)
 TIERS = {tier.name: tier for tier in (STARTER, INTERMEDIATE, PRO)}
 
@@ -64,15 +86,31 @@ def half_points(transaction: str, age_us: int = 0, orders: int = 1) -> int:
     return 2 * (_FIXED[transaction] + extra)
 
 
-class RateCounter:
-    """The counter; time only moves forward, an earlier one is taken as the latest seen."""
+class _Counter:
+    """What time lowers; it only moves forward, an earlier one is taken as the latest seen."""
 
-    __slots__ = ("_at_us", "_tier", "_units")
+    __slots__ = ("_at_us", "_ceiling", "_decay_centipoints_s", "_units")
 
-    def __init__(self, tier: Tier) -> None:
-        self._tier = tier
+    def __init__(self, ceiling: int, decay_centipoints_s: int) -> None:
+        self._ceiling = ceiling * _POINT
+        self._decay_centipoints_s = decay_centipoints_s
         self._units = 0
         self._at_us = 0
+
+    def _decay(self, at_us: int) -> None:
+        passed_us = at_us - self._at_us
+        if passed_us > 0:
+            self._at_us = at_us
+            self._units = max(0, self._units - passed_us * self._decay_centipoints_s)
+
+
+class RateCounter(_Counter):
+    """The counter of an account on one pair."""
+
+    __slots__ = ()
+
+    def __init__(self, tier: Tier) -> None:
+        super().__init__(tier.ceiling, tier.decay_centipoints_s)
 
     def charge(self, at_us: int, transaction: str, age_us: int = 0, orders: int = 1) -> None:
         """Count a transaction, before anything else about it is looked at: a refused order costs as well.
@@ -82,7 +120,7 @@ class RateCounter:
         """
         self._decay(at_us)
         units = self._units + half_points(transaction, age_us, orders) * _POINT // 2
-        if units > self._tier.ceiling * _POINT:
+        if units > self._ceiling:
             raise Refusal(RATE_LIMIT_EXCEEDED)
         self._units = units
 
@@ -91,8 +129,23 @@ class RateCounter:
         self._decay(at_us)
         return -(-self._units // _POINT)
 
-    def _decay(self, at_us: int) -> None:
-        passed_us = at_us - self._at_us
-        if passed_us > 0:
-            self._at_us = at_us
-            self._units = max(0, self._units - passed_us * self._tier.decay_centipoints_s)
+
+class CallCounter(_Counter):
+    """The counter of an API key's REST calls."""
+
+    __slots__ = ()
+
+    def __init__(self, tier: Tier) -> None:
+        super().__init__(tier.call_ceiling, tier.call_decay_centipoints_s)
+
+    def charge(self, at_us: int, method: str) -> None:
+        """Count a call, `Balance`.
+
+        Raises:
+            Refusal: the counter is above its ceiling with it.
+        """
+        self._decay(at_us)
+        points = _CALL_POINTS.get(method, 1)
+        self._units = min(self._units + points * _POINT, 2 * self._ceiling)
+        if points and self._units > self._ceiling:
+            raise Refusal(CALLS_EXCEEDED)

@@ -121,7 +121,7 @@ def command_values(entry: Entry, message: dict[str, Any]) -> Values:
 
 
 def _value(param: Param, field: str, value: Value) -> Value:
-    """Return a field's value, of the parameter's type on the wire; one that is none of its values is refused."""
+    """Return a field's value, of its type on the wire; what it cannot be is refused."""
     if param.kind is BOOLEAN or param.kind is BOOLEAN_TEXT:
         said = _SAID.get(value, value) if isinstance(value, str) else value
         if isinstance(said, bool):

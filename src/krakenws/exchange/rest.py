@@ -8,7 +8,8 @@ and asks the backend. What is refused is raised as `Refusal` in Kraken's words a
 HTTP status 200: `{"error":["EGeneral:…"]}`, without a result.
 
 A private call is checked in this order: method, then key, signature and nonce (`keys.py`), permission, and
-only then its parameters. Public calls take GET and POST, private ones POST alone (quirk T8).
+its cost to the key's counter, and only then its parameters. Public calls take GET and POST, private ones POST
+alone (quirk T8).
 
 `/sandbox/faults` is not Kraken's: it lists, adds and clears faults, for callers on this machine only.
 
@@ -32,6 +33,7 @@ from krakenws.exchange.fault_rules import (
     INVALID_SESSION,
     LOSE_ANSWER,
     NO_ACK,
+    REFUSE,
     parse_faults,
 )
 from krakenws.exchange.requests import Refusal
@@ -121,6 +123,12 @@ class RestBackend:
 
     def failed(self, error: Exception, now: float, /) -> None:
         """Take note of a mistake of our own, which the caller is told of as an internal error."""
+
+    def count_public(self, address: str, now: float, /) -> None:
+        """Count a public call of an address, which may be one too many."""
+
+    def count_private(self, key: str, account: str, method: str, now: float, /) -> None:
+        """Count a call of an API key and its account, which may be one too many."""
 
     def system_status(self) -> str:
         """Return the status of the exchange, `online`."""
@@ -231,7 +239,7 @@ class RestApi:
         root, _, method = request.path.rpartition("/")
         public, private = _PUBLIC.get(method), _PRIVATE.get(method)
         if root == "/0/public" and public is not None:
-            return self._call(method, lambda: public(self._backend, _public_fields(request), now), now)
+            return self._call(method, lambda: self._public(public, request, now), now)
         if root == "/0/private" and private is not None:
             return self._call(method, lambda: self._private(method, private, request, now), now)
         if request.path.startswith("/0/"):
@@ -240,11 +248,14 @@ class RestApi:
 
     def _call(self, method: str, call: Callable[[], Json], now: float) -> HttpResponse:
         """Carry out a call, unless a fault strikes it."""
-        fault = self._faults.called(method, now) if self._faults is not None and self._faults.active else ""
+        rule = self._faults.called(method, now) if self._faults is not None and self._faults.active else None
+        fault = "" if rule is None else rule.name
         if fault == NO_ACK:
             return HttpResponse(0, b"", withheld=True)
         if fault in _REFUSALS:
             return _envelope([_REFUSALS[fault]])
+        if rule is not None and fault == REFUSE:
+            return _envelope([rule.options["error"]])
         try:
             response = _envelope([], call())
         except Refusal as refusal:
@@ -253,6 +264,10 @@ class RestApi:
             return HttpResponse(0, b"", withheld=fault == LOSE_ANSWER, cut=fault == ACCEPT_THEN_CUT)
         return response
 
+    def _public(self, call: _Public, request: HttpRequest, now: float) -> Json:
+        self._backend.count_public(request.peer, now)
+        return call(self._backend, _public_fields(request), now)
+
     def _private(self, method: str, call: _Private, request: HttpRequest, now: float) -> Json:
         if request.method != "POST":
             raise Refusal(_INVALID)
@@ -260,16 +275,19 @@ class RestApi:
             fields = _read_body(request)
         except Refusal:  # a call that cannot be read cannot be signed either
             fields = {}
+        key = request.headers.get("api-key", "")
         grant = self._backend.keys.authenticate(
-            request.headers.get("api-key", ""),
+            key,
             request.headers.get("api-sign", ""),
             request.path,
             fields.pop("nonce", ""),
             request.body,
+            otp=fields.pop("otp", ""),
             address=request.peer,
             now=now,
         )
         grant.require(_RIGHTS.get(method, method))
+        self._backend.count_private(key, grant.account, method, now)
         return call(self._backend, grant, fields, now)
 
 
@@ -590,7 +608,7 @@ def _cancel_order(backend: RestBackend, grant: Grant, fields: Fields, now: float
     return {"count": backend.cancel_order(grant, given[0], fields[given[0]], now)}
 
 
-_ONLY_REST = frozenset({"otp", "stptype", "trading_agreement", "trigger"})
+_ONLY_REST = frozenset({"stptype", "trading_agreement", "trigger"})
 _ORDER_FIELDS = frozenset(param.wire or param.name for param in ADD_ORDER.params) - {"reqid"}
 
 _PUBLIC: dict[str, _Public] = {

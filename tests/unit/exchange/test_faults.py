@@ -16,8 +16,8 @@ from krakenws.exchange.protocol import ServerProtocol, Subscription, Venue
 
 NAMES = """
 drop duplicate delay reorder bad_checksum mute no_ack freeze close reset truncate not_json unknown_event
-unknown_field exceeded_rate invalid_session http_status system_status lose_answer accept_then_cut rest_lag
-skip_sequence change_precision expire_tokens
+unknown_field exceeded_rate invalid_session refuse http_status system_status lose_answer accept_then_cut
+rest_lag skip_sequence change_precision expire_tokens
 """
 HEARTBEAT = b'{"event":"heartbeat"}'
 ACK = (
@@ -360,6 +360,18 @@ def test_invalid_session_refuses_what_needs_a_token() -> None:
     assert ask(rule, SUBSCRIBE)[1].subscriptions
 
 
+def test_refuse_answers_where_the_answer_would_be() -> None:
+    rule: dict[str, object] = {"fault": "refuse", "error": "EService:Throttled: 1795337417", "times": 3}
+    venue, client, said = ask(rule, {"event": "ping"}, SUBSCRIBE, CANCEL, CANCEL, private=True)
+    assert [(a["event"], a.get("errorMessage"), a.get("pair"), a.get("reqid")) for a in said] == [
+        ("error", rule["error"], None, None),
+        ("subscriptionStatus", rule["error"], "XBT/USD", 7),
+        ("cancelAllStatus", rule["error"], None, 8),
+        ("cancelAllStatus", None, None, 8),
+    ]
+    assert (venue.commands, dict(client.subscriptions)) == (1, {})
+
+
 def test_lose_answer_carries_out_and_says_nothing() -> None:
     venue, client, said = ask(
         {"fault": "lose_answer", "method": "cancelAll"}, CANCEL, {"event": "ping"}, private=True
@@ -381,9 +393,11 @@ def test_accept_then_cut_carries_out_and_ends_before_anything_is_said() -> None:
 
 def test_a_rest_call_is_struck_only_by_name() -> None:
     bench = Bench({"fault": "no_ack"}, {"fault": "exceeded_rate", "method": "Balance"})
-    assert bench.plan.called("AddOrder", 0.0) == ""
-    assert bench.plan.called("Balance", 0.0) == "exceeded_rate"
-    assert bench.plan.called("Balance", 0.0) == ""
+    assert bench.plan.called("AddOrder", 0.0) is None
+    struck = bench.plan.called("Balance", 0.0)
+    assert struck is not None
+    assert struck.name == "exceeded_rate"
+    assert bench.plan.called("Balance", 0.0) is None
 
 
 # -- pages and the venue
@@ -484,6 +498,8 @@ def test_what_befalls_the_venue_does_so_once() -> None:
         ({"fault": "not_json", "text": "\ud800"}, "fault not_json: text must be some text that UTF-8 can"),
         ({"fault": "drop", "channel": "\ud800"}, "fault drop: channel must be a channel"),
         ({"fault": "truncate", "then": "go"}, "fault truncate: then must be close, reset or freeze"),
+        ({"fault": "refuse"}, "fault refuse needs error: one of Kraken's error strings"),
+        ({"fault": "refuse", "error": "EService:busy"}, "fault refuse: error must be one of Kraken's"),
         ({"fault": "http_status"}, "fault http_status needs status: an HTTP status such as 403, 429 or 520"),
         ({"fault": "http_status", "status": 200}, "fault http_status: status must be an HTTP status"),
         (

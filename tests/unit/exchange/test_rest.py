@@ -517,11 +517,15 @@ def test_an_order_by_rest_can_lose_its_answer(fault: str, cut: bool, withheld: b
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [("exceeded_rate", "EAPI:Rate limit exceeded"), ("invalid_session", "ESession:Invalid session")],
+    [
+        ({"fault": "exceeded_rate"}, "EAPI:Rate limit exceeded"),
+        ({"fault": "invalid_session"}, "ESession:Invalid session"),
+        ({"fault": "refuse", "error": "EService:Busy"}, "EService:Busy"),
+    ],
 )
-def test_a_rest_call_can_be_refused_once(fault: str, error: str) -> None:
+def test_a_rest_call_can_be_refused_once(fault: dict[str, object], error: str) -> None:
     faults = FaultPlan(lambda: 0.0)
-    faults.add([{"fault": fault, "method": "Balance"}], 0.0)
+    faults.add([{**fault, "method": "Balance"}], 0.0)
     counter = Counter(faults)
     assert counter.private("Balance") == refused(error)
     assert counter.private("Balance")["error"] == []

@@ -421,7 +421,7 @@ def test_a_resting_order_fills_when_the_market_comes_to_it() -> None:
         ({"price": "100000", "oflags": "post"}, "EOrder:Post only order"),
         ({"price": "70000", "leverage": "50"}, "EGeneral:Invalid arguments:leverage"),
         ({"pair": "XBT/CAD"}, "EQuery:Unknown asset pair"),
-        ({"volume": "10", "leverage": "2"}, "EOrder:Insufficient margin"),
+        ({"volume": "5", "leverage": "2"}, "EOrder:Margin level too low"),
         ({"leverage": "2", "reduce_only": True}, "EOrder:Reduce only:No position exists"),
         ({"expiretm": "1"}, "EGeneral:Invalid arguments:expiretm"),
         ({"deadline": "2026-01-01T00:00:00.000Z"}, "EService:Deadline elapsed"),
