@@ -16,7 +16,7 @@ Every state has a bound in bytes and a deadline that no trickle of bytes can pus
 be there within `READ_S`, an answer must be taken within `STALL_S`, and between two requests may pass
 `KEEP_ALIVE_S`. While an answer is not taken nothing more is read, so pipelining cannot pile up answers.
 
-Source: RFC 9112, sections 2, 3, 5, 6 and 9.
+Source: RFC 9112, sections 2, 3, 5, 6, 7 and 9.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ STALL_S = 10.0
 LINGER_S = 1.0
 """How long a refused client may go on sending: closing at once would tear the answer away."""
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])")
+_CHUNK_LINE_BYTES = 1024
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\r\n\0]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
 
 
@@ -54,7 +56,7 @@ class _Refused(Exception):
 class _Head:
     """The first part of a request, and what it says about the rest."""
 
-    __slots__ = ("body_bytes", "headers", "keep_alive", "method", "target")
+    __slots__ = ("body", "headers", "keep_alive", "method", "target")
 
     def __init__(self, text: bytes) -> None:
         line, *fields = text.split(b"\r\n")
@@ -72,21 +74,93 @@ class _Head:
             self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
         words = {word.strip() for word in self.headers.get("connection", "").lower().split(",")}
         self.keep_alive = "close" not in words and (asked[3] == b"1" or "keep-alive" in words)
-        self.body_bytes = self._length()
+        self.body = self._body(is_chunkable=asked[3] == b"1")
 
     @property
     def is_upgrade(self) -> bool:
         return "websocket" in self.headers.get("upgrade", "").lower()
 
-    def _length(self) -> int:
-        if "transfer-encoding" in self.headers:
-            raise _Refused(411)
+    def _body(self, *, is_chunkable: bool) -> _Sized | _Chunked:
+        coding = self.headers.get("transfer-encoding")
+        if coding is not None:
+            if (
+                not is_chunkable or "content-length" in self.headers
+            ):  # whoever is in between may read it otherwise
+                raise _Refused(400)
+            if coding.lower() != "chunked":
+                raise _Refused(501)
+            return _Chunked()
         text = self.headers.get("content-length", "0")
         if not (text.isascii() and text.isdecimal()):  # also two that differ: they came joined by a comma
             raise _Refused(400)
         if len(text) > 18 or int(text) > MAX_BODY_BYTES:
             raise _Refused(413)
-        return int(text)
+        return _Sized(int(text))
+
+
+class _Sized:
+    """A body whose length is known."""
+
+    __slots__ = ("_length",)
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def take(self, received: bytearray) -> bytes | None:
+        """Take the body off what was received; None until it is there."""
+        if len(received) < self._length:
+            return None
+        body = bytes(received[: self._length])
+        del received[: self._length]
+        return body
+
+
+class _Chunked:
+    """A body in chunks; extensions and trailers are read and forgotten."""
+
+    __slots__ = ("_body", "_is_over", "_trailer_bytes")
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+        self._is_over = False
+        self._trailer_bytes = 0
+
+    def take(self, received: bytearray) -> bytes | None:
+        """Take whole chunks off what was received; return the body once the last one is there."""
+        while (end := received.find(b"\r\n", 0, _CHUNK_LINE_BYTES)) >= 0:
+            if self._is_over:
+                self._trailer_bytes += end + 2
+                if self._trailer_bytes > MAX_HEAD_BYTES:
+                    raise _Refused(431)
+                del received[: end + 2]
+                if not end:
+                    return bytes(self._body)
+            elif not self._take_chunk(received, end):
+                return None
+        if len(received) >= _CHUNK_LINE_BYTES:
+            raise _Refused(400)
+        return None
+
+    def _take_chunk(self, received: bytearray, end: int) -> bool:
+        """Take the first chunk, whose size line ends at `end`; false if it is not there yet."""
+        found = _CHUNK.fullmatch(received[:end])
+        if found is None:
+            raise _Refused(400)
+        size = int(found[1], 16)
+        if len(self._body) + size > MAX_BODY_BYTES:
+            raise _Refused(413)
+        begin, after = end + 2, end + 2 + size
+        if not size:
+            self._is_over = True
+            del received[:begin]
+            return True
+        if len(received) < after + 2:
+            return False
+        if received[after : after + 2] != b"\r\n":
+            raise _Refused(400)
+        self._body += received[begin:after]
+        del received[: after + 2]
+        return True
 
 
 class Door(asyncio.Protocol):
@@ -152,9 +226,10 @@ class Door(asyncio.Protocol):
                         return
                     if self._head.headers.get("expect", "").lower() == "100-continue":
                         self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                if len(self._received) < self._head.body_bytes:
+                body = self._head.body.take(self._received)
+                if body is None:
                     return
-                self._reply(self._head)
+                self._reply(self._head, body)
         except _Refused as refused:
             self._refuse(refused.status)
 
@@ -182,9 +257,7 @@ class Door(asyncio.Protocol):
         self._websocket.connection_made(self.transport)
         self._websocket.data_received(bytes(self._received))
 
-    def _reply(self, head: _Head) -> None:
-        body = bytes(self._received[: head.body_bytes])
-        del self._received[: head.body_bytes]
+    def _reply(self, head: _Head, body: bytes) -> None:
         self._head = None
         path, _, query = head.target.partition("?")
         pairs = tuple(parse_qsl(query, keep_blank_values=True))

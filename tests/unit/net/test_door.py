@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Scene = Callable[[str, int], Awaitable[None]]
 
 DEADLINE_S = 10.0
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 urlopen = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 """Without the proxies that the environment may name."""
 
@@ -260,7 +261,16 @@ def test_a_websocket_handshake_cut_anywhere_is_handed_on_whole() -> None:
         (b"GET / HTTP/1.1\r\nA : b\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n"), 400),
+        (CHUNKED + b"-1\r\n", 400),
+        (CHUNKED + b"0x1\r\n", 400),
+        (CHUNKED + b"1\r\nab\r\n", 400),
+        (CHUNKED + b"1;" + b"x" * 1100, 400),
+        (CHUNKED + b"100001\r\n", 413),
+        (CHUNKED + b"80000\r\n" + b"x" * 0x80000 + b"\r\n80001\r\n", 413),
+        (CHUNKED + b"0\r\n" + b"A: b\r\n" * 3000 + b"\r\n", 431),
         (b"POST / HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n" + b"x" * 300_000, 413),
         (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 413),
         (b"GET / HTTP/1.1\r\nA: " + b"x" * 20_000, 431),
@@ -272,6 +282,35 @@ def test_what_is_no_request_or_too_large_is_refused_and_the_refusal_can_be_read(
 ) -> None:
     def scene(port: int) -> None:
         assert status_of(say(port, request_)) == status
+
+    served(scene)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 10_000])
+def test_a_body_in_chunks_is_put_together_wherever_it_is_cut(cut: int) -> None:
+    async def scene() -> None:
+        async with serving() as (host, port, _):
+            reader, writer = await asyncio.open_connection(host, port)
+            data = CHUNKED + b"5\r\npair=\r\n00a;x=y\r\nXBT/USD&a=\r\n1\r\n1\r\n0\r\nA: b\r\n\r\n"
+            data += b"GET /next HTTP/1.1\r\nConnection: close\r\n\r\n"
+            for at in range(0, len(data), cut):
+                writer.write(data[at : at + cut])
+                await asyncio.sleep(0)
+            answers = (await reader.read()).split(b"\r\n\r\n")
+            assert json.loads(answers[1].partition(b"HTTP")[0])["body"] == "pair=XBT/USD&a=1"
+            assert json.loads(answers[2])["path"] == "/next"
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(scene(), DEADLINE_S))
+
+
+def test_a_body_in_chunks_may_be_as_large_as_any() -> None:
+    def scene(port: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+        half = b"x" * (door.MAX_BODY_BYTES // 2)
+        connection.request("POST", "/x", iter([half, half]), encode_chunked=True)
+        assert len(json.load(connection.getresponse())["body"]) == door.MAX_BODY_BYTES
+        connection.close()
 
     served(scene)
 
