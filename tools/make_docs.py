@@ -23,10 +23,11 @@ from krakenws.cli.parser import OPTIONS, TOOLS, entries
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
 from krakenws.core.schema import schema
 from krakenws.errors import EXIT_CODES, KrakenWSError
+from krakenws.exchange.refusals import ABSENT, WHEN
 from krakenws.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from krakenws.cli.parser import Option, Tool
     from krakenws.core.catalog import Entry, Param
@@ -411,8 +412,23 @@ def errors_page() -> str:
             Kraken's errors stay as sent: `EOrder:Insufficient funds` is severity `E`, category `Order`, then the text.
             A refusal that speaks of the session, the key or its permissions (`ESession:`, `EAPI:Invalid key`,
             `EGeneral:Permission denied` …) ends with code 3, every other with 5.
+
+            These are the strings that are documented for API v1 and the REST calls around it, and what brings each
+            about in the [sandbox](../sandbox.md); where Kraken does not explain one, the cause is the sandbox's
+            choice. What stands in <…> varies. A string *by fault* has no cause there, for the reason given: the
+            fault [`refuse`](../sandbox.md#requests) says it, as it does any other. Not listed: `EFunding:` and the
+            words of the futures API, whose calls the sandbox does not have.
         """),
+        *(f"### {about}\n\n{_strings(texts)}" for about, texts in WHEN.items()),
     )
+
+
+def _strings(texts: Mapping[str, str]) -> str:
+    rows = [
+        (code(text), f"{when}; *by fault*: {ABSENT[text]}" if text in ABSENT else when)
+        for text, when in texts.items()
+    ]
+    return table(("error", "when"), rows)
 
 
 def _tree(exception: type[KrakenWSError], level: int) -> list[tuple[object, ...]]:

@@ -247,7 +247,10 @@ OPTIONS: tuple[Option, ...] = (
         only_argv=True,
     ),
     Option(
-        "limits", "hold clients to Kraken's connection and message limits", tools=("sandbox",), only_argv=True
+        "limits",
+        "hold clients to Kraken's limits on connections, messages and REST calls",
+        tools=("sandbox",),
+        only_argv=True,
     ),
     Option(
         "truth",

@@ -37,7 +37,7 @@ def run_sandbox(
         pairs: names in any spelling with commas between; "" is all.
         rate: transactions a second of the liveliest pairs, others in proportion; None is lifelike.
         tls: PEM files of a certificate chain and its key.
-        limits: whether clients are held to Kraken's connection and message limits.
+        limits: whether clients are held to Kraken's limits on connections, messages and REST calls.
         faults: a file of fault rules as JSON, or the JSON itself; "" for none.
         truth: a file for the exchange's own account as JSON lines, `-` is standard error; "" for none.
         ready: called once connections are accepted with five lines: the endpoints, the demo account's key

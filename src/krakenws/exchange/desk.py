@@ -608,9 +608,10 @@ class Desk:
 
     def _check_limits(self, file: File, market: Market, terms: Terms) -> None:
         """Pass if the account's tier allows one more order like this."""
-        scheduled = sum(record.status == PENDING for record in file.live.values())
-        if terms.start_us is not None and scheduled >= file.account.tier.scheduled_orders:
-            raise Refusal(SCHEDULED_LIMIT)
+        if terms.start_us is not None:
+            scheduled = sum(record.status == PENDING for record in file.live.values())
+            if scheduled >= file.account.tier.scheduled_orders:
+                raise Refusal(SCHEDULED_LIMIT)
         asked = terms.limit_price
         price = asked if isinstance(asked, Decimal) else market.engine.last_price
         check_margin(

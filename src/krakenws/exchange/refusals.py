@@ -10,7 +10,7 @@ which says what the strings mean. Where it is silent, what brings them about is 
 from __future__ import annotations
 
 _ONE_ACCOUNT = "one account, which may do everything"
-_NO_LOAD = "one request after the other"
+_NO_LOAD = "requests are answered one after the other"
 _NO_CAUSE = "Kraken does not say when"
 
 WHEN: dict[str, dict[str, str]] = {
@@ -59,7 +59,7 @@ WHEN: dict[str, dict[str, str]] = {
     "Requests": {
         "EGeneral:Invalid arguments": "REST: unreadable, ambiguous, or a private call by GET",
         "EGeneral:Invalid arguments:<field>": "a field is missing, or has a value that it cannot have",
-        "EGeneral:Invalid arguments:Index unavailable": "a relative price, on a pair without a trade so far",
+        "EGeneral:Invalid arguments:Index unavailable": "REST: `trigger=index`; there is no index here",
         "EGeneral:Invalid arguments:no_mpp order option is only available when ordertype = market": (
             "`nompp` with any other order type"
         ),
@@ -76,7 +76,7 @@ WHEN: dict[str, dict[str, str]] = {
     "State of the exchange": {
         "EService:Unavailable": "an order during maintenance",
         "EService:Busy": "the engine is overloaded",
-        "EService:Throttled: <unix time>": "too many requests at once; come back then",
+        "EService:Throttled: <unix time>": "too many requests at once: come back at that time",
         "EService:Market in cancel_only mode": "a new order while system or pair are in that mode",
         "EService:Market in post_only mode": "an order that is not post-only while in that mode",
         "EService:Market in limit_only mode": "an order that is no limit order while in that mode",
@@ -108,7 +108,7 @@ WHEN: dict[str, dict[str, str]] = {
         "EOrder:Positions limit exceeded": "as many open positions as the tier allows",
         "EOrder:Unknown position": "settling a position that does not exist",
         "EOrder:Reduce only:No position exists": "a reduce-only order without a position to reduce",
-        "EOrder:Reduce only:Position is closed": "the reason why the rest of such an order was cancelled",
+        "EOrder:Reduce only:Position is closed": "why the rest of such an order was cancelled",
         "EOrder:Reduce only:Non-PC": "margin in Ontario, for who is no *Permitted Client*",
     },
 }

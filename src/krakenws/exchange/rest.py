@@ -27,6 +27,7 @@ from msgspec.json import Encoder
 from krakenws.core.catalog import CLIENT_ID
 from krakenws.core.v1 import ADD_ORDER
 from krakenws.errors import UsageError
+from krakenws.exchange.checks import NO_INDEX
 from krakenws.exchange.fault_rules import (
     ACCEPT_THEN_CUT,
     EXCEEDED_RATE,
@@ -583,7 +584,8 @@ def _add_order(backend: RestBackend, grant: Grant, fields: Fields, now: float) -
     order = {name: value for name, value in fields.items() if name not in _ONLY_REST}
     if "stptype" in fields:
         order["stp_type"] = fields["stptype"].replace("-", "_")
-    _choice(fields, "trigger", "last")
+    if _choice(fields, "trigger", "last", "index") == "index":
+        raise Refusal(NO_INDEX)
     for name in order:
         if name not in _ORDER_FIELDS:
             raise Refusal(f"{_INVALID}:{name}")

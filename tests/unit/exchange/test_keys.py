@@ -23,6 +23,7 @@ from krakenws.exchange.keys import (
     MISTAKES,
     MODIFY,
     NEEDS,
+    PERMISSION_DENIED,
     TOKEN_LIFE_S,
     WEBSOCKETS,
     ApiKeys,
@@ -257,3 +258,21 @@ def test_expired_tokens_are_forgotten() -> None:
     for second in range(50):
         tokens.issue(GRANT, second.to_bytes(32, "big"), now=second)
     assert len(tokens) == 2
+
+
+def test_a_key_with_a_second_factor_wants_it_with_each_call() -> None:
+    keys = ApiKeys()
+    keys.issue(DEMO_KEY, DEMO_SECRET, DEMO_ACCOUNT, otp="123456")
+
+    def call(nonce: int, otp: str) -> Grant:
+        body = b"nonce=%d&otp=%b" % (nonce, otp.encode())
+        signature = sign(DEMO_SECRET, PATH, str(nonce), body)
+        return keys.authenticate(
+            DEMO_KEY, signature, PATH, str(nonce), body, address="127.0.0.1", now=0, otp=otp
+        )
+
+    assert call(1, "123456").account == DEMO_ACCOUNT
+    assert [_code(lambda: call(nonce, "12345")) for nonce in range(2, 2 + MISTAKES)] == (  # noqa: B023
+        [PERMISSION_DENIED] * MISTAKES
+    )
+    assert _code(lambda: call(99, "123456")) == LOCKED_OUT

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from krakenws.exchange import limits as module
-from krakenws.exchange.limits import Limits, Visitors
+from krakenws.exchange.limits import Callers, Limits, Visitors
 from krakenws.exchange.protocol import ServerProtocol, Venue
+from krakenws.exchange.requests import Refusal
 
 if TYPE_CHECKING:
     import pytest
@@ -40,6 +41,30 @@ def test_the_number_of_addresses_counted_is_bounded(monkeypatch: pytest.MonkeyPa
     visitors = Visitors(Limits(connections=1))
     assert all(visitors.admit(str(number), 0.0) for number in range(3))
     assert visitors.admit("0", 0.0), "forgotten"
+
+
+def counted(callers: Callers, address: str, now: float) -> str:
+    """Make a public call; what it was refused with."""
+    try:
+        callers.count(address, Limits(calls_per_s=1.0, call_burst=2), now)
+    except Refusal as refusal:
+        return refusal.code
+    return ""
+
+
+def test_public_calls_beyond_the_burst_are_refused_to_their_address_until_time_has_passed() -> None:
+    callers, refused = Callers(), "EGeneral:Too many requests"
+    assert [counted(callers, HERE, 0.0) for _ in range(3)] == ["", "", refused]
+    assert counted(callers, THERE, 0.0) == ""
+    assert [counted(callers, HERE, now) for now in (0.9, 1.0, 1.5, 2.0)] == [refused, "", refused, ""]
+
+
+def test_the_number_of_callers_counted_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ADDRESSES", 2)
+    callers = Callers()
+    for address in ("0", "0", "1", "2"):
+        assert counted(callers, address, 0.0) == ""
+    assert counted(callers, "0", 0.0) == "", "forgotten"
 
 
 def answers(protocol: ServerProtocol, count: int, now: float) -> list[dict[str, Any]]:

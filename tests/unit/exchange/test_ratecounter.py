@@ -8,12 +8,14 @@ from krakenws.exchange.ratecounter import (
     ADD,
     AMEND,
     BATCH_ADD,
+    CALLS_EXCEEDED,
     CANCEL,
     EDIT,
     INTERMEDIATE,
     PRO,
     STARTER,
     TIERS,
+    CallCounter,
     RateCounter,
     Tier,
     half_points,
@@ -99,3 +101,49 @@ def test_tiers_are_found_by_name() -> None:
         "intermediate": (125, 80),
         "pro": (180, 225),
     }
+
+
+def calls(counter: CallCounter, method: str, count: int, at_us: int = START) -> list[str]:
+    """Make so many REST calls at once; what each was refused with."""
+    told = []
+    for _ in range(count):
+        try:
+            counter.charge(at_us, method)
+            told.append("")
+        except Refusal as refusal:
+            told.append(refusal.code)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("tier", "method", "taken"),
+    [
+        (STARTER, "Balance", 15),
+        (INTERMEDIATE, "Balance", 20),
+        (PRO, "GetWebSocketsToken", 20),
+        (INTERMEDIATE, "TradesHistory", 5),
+    ],
+)
+def test_a_key_may_make_as_many_rest_calls_as_its_tier_allows(tier: Tier, method: str, taken: int) -> None:
+    assert calls(CallCounter(tier), method, taken + 1) == [""] * taken + [CALLS_EXCEEDED]
+
+
+@pytest.mark.parametrize(("tier", "seconds"), [(STARTER, 4), (INTERMEDIATE, 2), (PRO, 1)])
+def test_calls_are_forgotten_at_the_pace_of_the_tier(tier: Tier, seconds: int) -> None:
+    counter = CallCounter(tier)
+    calls(counter, "Balance", tier.call_ceiling)
+    assert calls(counter, "Balance", 2, START + seconds * SECOND) == ["", CALLS_EXCEEDED]
+
+
+def test_who_goes_on_after_a_refusal_is_refused_for_longer_but_not_for_ever() -> None:
+    counter = CallCounter(PRO)
+    assert all(calls(counter, "Balance", 1000)[20:])
+    assert calls(counter, "Balance", 1, START + 20 * SECOND) == [CALLS_EXCEEDED]
+    assert calls(counter, "Balance", 1, START + 22 * SECOND) == [""]
+
+
+def test_orders_by_rest_cost_no_calls_and_are_never_one_too_many() -> None:
+    counter = CallCounter(STARTER)
+    assert not any(calls(counter, "AddOrder", 50))
+    assert calls(counter, "Balance", 16)[-1] == CALLS_EXCEEDED
+    assert calls(counter, "CancelOrder", 1) == [""]

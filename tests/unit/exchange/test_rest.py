@@ -404,7 +404,7 @@ def test_an_order_reaches_the_exchange_in_api_v1s_words_without_what_was_not_giv
         ("AddOrder", {**ORDER, "cl_ord_id": "x" * 19}, "EGeneral:Invalid arguments:cl_ord_id"),
         ("AddOrder", {**ORDER, "displayvol": "1"}, "EGeneral:Invalid arguments:displayvol"),
         ("AddOrder", {**ORDER, "color": "red"}, "EGeneral:Invalid arguments:color"),
-        ("AddOrder", {**ORDER, "trigger": "index"}, "EGeneral:Invalid arguments:trigger"),
+        ("AddOrder", {**ORDER, "trigger": "index"}, "EGeneral:Invalid arguments:Index unavailable"),
         ("CancelOrder", {}, "EGeneral:Invalid arguments"),
         ("CancelOrder", {"txid": "OA", "userref": "1"}, "EGeneral:Invalid arguments"),
         ("QueryOrders", {}, "EGeneral:Invalid arguments"),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 
 from krakenws.exchange.protocol import Venue
@@ -302,6 +304,27 @@ def test_a_body_in_chunks_is_put_together_wherever_it_is_cut(cut: int) -> None:
             writer.close()
 
     asyncio.run(asyncio.wait_for(scene(), DEADLINE_S))
+
+
+@given(
+    parts=st.lists(st.binary(min_size=1, max_size=40), max_size=5),
+    tail=st.binary(max_size=5),
+    cut=st.integers(1, 30),
+)
+def test_a_chunked_body_is_taken_off_to_its_last_byte(parts: list[bytes], tail: bytes, cut: int) -> None:
+    data = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n" + tail
+    chunked, received, body = door._Chunked(), bytearray(), None
+    for at in range(0, len(data), cut):
+        received += data[at : at + cut]
+        if body is None:
+            body = chunked.take(received)
+    assert (body, bytes(received)) == (b"".join(parts), tail)
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_chunked_body_is_refused_or_waited_for(data: bytes) -> None:
+    with contextlib.suppress(door._Refused):
+        door._Chunked().take(bytearray(data))
 
 
 def test_a_body_in_chunks_may_be_as_large_as_any() -> None:
