@@ -135,9 +135,11 @@ ABSENT = {
 }
 """Why nothing brings a string about here, so that only the fault `refuse` gives it."""
 
-_BEGINS = tuple(filter(None, (text.partition("<")[0] for texts in WHEN.values() for text in texts)))
+_BEGINS = tuple(
+    filter(None, (text.partition("<")[0].rstrip(": ") for texts in WHEN.values() for text in texts))
+)
 
 
 def is_documented(text: str) -> bool:
-    """Whether a text is one of Kraken's error strings, whatever follows it."""
+    """Whether a text is one of Kraken's error strings, with or without what may follow it (auth.md 4)."""
     return text.startswith(_BEGINS)

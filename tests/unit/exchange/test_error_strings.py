@@ -15,7 +15,7 @@ from krakenws.exchange.keys import DEMO_KEY, DEMO_SECRET, MISTAKES, TOKEN_LIFE_S
 from krakenws.exchange.limits import Limits
 from krakenws.exchange.protocol import ServerProtocol
 from krakenws.exchange.ratecounter import INTERMEDIATE, PRO, STARTER, Tier
-from krakenws.exchange.refusals import ABSENT, WHEN
+from krakenws.exchange.refusals import ABSENT, WHEN, is_documented
 from krakenws.exchange.rest import HttpRequest
 from krakenws.exchange.sandbox import SandboxVenue
 
@@ -381,6 +381,21 @@ def test_every_documented_string_has_a_row_that_brings_it_about(text: str) -> No
 def test_every_row_brings_a_documented_string_about() -> None:
     assert [row.text for row in ROWS if not any(is_of(row.text, text) for text in DOCUMENTED)] == []
     assert ABSENT.keys() <= set(DOCUMENTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("EService:Throttled: 1795337417", True),
+        ("EService:Throttled", True),
+        ("EOrder:Insufficient funds", True),
+        ("EOrder:insufficient funds", False),
+        ("EFunding:Max fee exceeded", False),
+        ("", False),
+    ],
+)
+def test_a_string_is_known_whatever_follows_it(text: str, known: bool) -> None:
+    assert is_documented(text) is known
 
 
 @pytest.mark.parametrize("text", ABSENT)
