@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
 _NOT_OPTIONS = {"pair", "reqid"}
 _TYPES: dict[object, type] = {"string": str, "integer": int, "boolean": bool, "array": list}
-_A_TYPE: dict[object, str] = {
-    "string": "a string",
-    "integer": "an integer",
-    "boolean": "a boolean",
-    "array": "an array",
-}
 _SAID = {"true": True, "false": False}
 """A boolean may come as text: Kraken's own examples quote `ratecounter` and `validate` (v1.md 5.4, 9.1)."""
 
@@ -50,6 +44,12 @@ def token_of(fields: dict[str, Any]) -> str:
     if not isinstance(token, str):
         raise Refusal("Token field must be a string")
     return token
+
+
+def wrong_type(field: str, param: Param) -> Refusal:
+    """Return the refusal of a field that has another JSON type than its parameter."""
+    kind = str(param.kind.schema["type"])
+    return Refusal(f"{field.capitalize()} field must be {'an' if kind[0] in 'ai' else 'a'} {kind}")
 
 
 def check_pair(pair: object) -> None:
@@ -127,7 +127,7 @@ def _value(param: Param, field: str, value: Value) -> Value:
         if isinstance(said, bool):
             return said
     if not _has_type(param, value):
-        raise Refusal(f"{field.capitalize()} field must be {_A_TYPE[param.kind.schema['type']]}")
+        raise wrong_type(field, param)
     if not _is_valid(param, value):
         raise Refusal(f"EGeneral:Invalid arguments:{field}")
     return value

@@ -14,7 +14,7 @@ from krakenws.core.v2 import ENTRIES
 from krakenws.core.v2 import V2 as CLIENT
 from krakenws.exchange.dialect import ServerDialect
 from krakenws.exchange.records import utc_text
-from krakenws.exchange.requests import Refusal, is_reqid, token_of
+from krakenws.exchange.requests import Refusal, is_reqid, token_of, wrong_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,9 +156,8 @@ def _channel_values(entry: Entry, params: Message, message_type: str) -> Values:
         value = params.get(name, param.default)
         if value is None:
             continue
-        kind = str(param.kind.schema["type"])
-        if type(value) is not _TYPES[kind]:
-            raise Refusal(f"{name.capitalize()} field must be {'an' if kind[0] in 'ai' else 'a'} {kind}")
+        if type(value) is not _TYPES[str(param.kind.schema["type"])]:
+            raise wrong_type(name, param)
         if param.choices and value not in param.choices:
             raise Refusal(f"EGeneral:Invalid arguments:{name}")
         values[name] = value
