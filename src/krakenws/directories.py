@@ -79,4 +79,7 @@ def _home() -> str:
         return home.rstrip("/")
     import pwd
 
-    return pwd.getpwuid(os.getuid()).pw_dir
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # a container's user without a name: containers call `/` the home of such
+        return "/"
