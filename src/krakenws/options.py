@@ -18,7 +18,8 @@ class Options:
     cafile: str | None = None
     """One more certificate authority to trust, a PEM file."""
     connect_timeout_s: float = 10.0
-    """From the first attempt to a socket until the greeting (`systemStatus`) is there."""
+    """From the first attempt to a socket until the greeting (`systemStatus`) is there. Finding the token and
+    resolving the name may each take as long before."""
     ack_timeout_s: float = 5.0
     """How long an answer may take; after it the outcome of a trading request is unknown."""
     quiet_s: float = 3.0
@@ -28,11 +29,12 @@ class Options:
     dead_s: float = 5.0
     """A probe unanswered by any frame for this long means that the connection is lost."""
     stable_s: float = 30.0
-    """A connection must stay up this long after its greeting before the back-off starts anew (quirk N10)."""
+    """A connection must carry all it owes for this long before the back-off starts anew (quirk N10)."""
     reconnect: int | None = None
     """How often to connect again: 0 never. None: streams for ever, once the first connection stood."""
     attempts: int = 100
-    """Connection attempts allowed in `attempts_window_s`; Kraken bans at about 150 (quirk N1)."""
+    """Connection attempts that all processes of the user may make in `attempts_window_s`; Kraken bans at
+    about 150 (quirk N1)."""
     attempts_window_s: float = 600.0
     resync_s: float = 10.0
     """How long a resubscribed book may take to send its snapshot before it is asked for again."""

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from krakenws.core.book import Book
 from krakenws.core.catalog import bind, find
 from krakenws.core.events import Answered, Disconnected, Gap, Pong, Refused, Subscribed, Update
+from krakenws.core.pacing import Budget
 from krakenws.core.protocol import CONNECT, ClientProtocol
 from krakenws.core.subscription import LIVE
 from krakenws.core.v1 import ENTRIES, V1
@@ -127,7 +128,8 @@ class Exchange:
 class Conversation(RuleBasedStateMachine):
     @initialize(detail=st.booleans(), reconnect=st.sampled_from([None, 1000]))
     def begin(self, detail: bool, reconnect: int | None) -> None:
-        self.options = Options(attempts=BUDGET, attempts_window_s=100.0, reconnect=reconnect)
+        self.options = Options(reconnect=reconnect)
+        self.budget = Budget(BUDGET, 100.0)
         self.protocol = ClientProtocol(V1, self.options, "public", jitter=lambda: 0.3, detail=detail)
         self.now = 1000.0
         self.exchange: Exchange | None = None
@@ -207,6 +209,11 @@ class Conversation(RuleBasedStateMachine):
     @precondition(lambda self: self.protocol.wants == CONNECT)
     @rule(succeeds=st.booleans())
     def connect(self, succeeds: bool) -> None:
+        wait = self.budget.spend(self.now)
+        if wait:
+            self.heed(self.protocol.postponed(wait, "spent", self.ns, self.now))
+            assert self.gave_up() == (self.requested != set(self.ended)), "streams wait, commands do not"
+            return
         self.attempts.append(self.now)
         self.protocol.connecting(self.now)
         if succeeds:
@@ -312,10 +319,10 @@ class Conversation(RuleBasedStateMachine):
             if self.exchange is not None:
                 self.exchange.inbound.append(b'{"event":"heartbeat"}')
             self.wait(1.0)
-        wanted = {(route.channel, route.symbol) for route in self.protocol.routes}
-        assert all(pair != "BAD/PAIR" for _, pair in wanted)
         if self.gave_up():
             return
+        wanted = {(route.channel, route.symbol) for route in self.protocol.routes}
+        assert all(pair != "BAD/PAIR" for _, pair in wanted)
         assert set(self.ended) == self.requested == set(self.left)
         if wanted:
             assert self.exchange is not None

@@ -37,7 +37,7 @@ from krakenws.core.events import (
     Update,
 )
 from krakenws.core.login import Login
-from krakenws.core.pacing import POLITE_S, Backoff, Budget, Pace
+from krakenws.core.pacing import POLITE_S, Backoff, Pace
 from krakenws.core.requests import Requests
 from krakenws.core.subscriptions import INVALID_SESSION, Subscriptions
 from krakenws.core.violations import Violations
@@ -64,6 +64,8 @@ _CONNECTING = "connecting"
 _GREETING = "greeting"
 _READY = "ready"
 
+_LOOK_S = 1.0
+"""How often a young connection is looked at, until nothing is owed."""
 _MAINTENANCE = "maintenance"
 _MESSAGES_A_S = 13.0
 _MESSAGES_AT_ONCE = 5
@@ -107,7 +109,6 @@ class ClientProtocol:
         self._requests = Requests()
         self._out: list[bytes] = []
         self._backoff = Backoff(jitter)
-        self._budget = Budget(options.attempts, options.attempts_window_s)
         self._pace = Pace(_MESSAGES_A_S, _MESSAGES_AT_ONCE)
         self._violations = Violations()
         self._subscriptions = Subscriptions(
@@ -124,7 +125,8 @@ class ClientProtocol:
         self._heard_ns = 0
         self._probed_at: float | None = None
         self._probe_id: int | None = None
-        self._steady_at: float | None = None
+        self._look_at: float | None = None
+        self._good_since: float | None = None
 
     # ---- what the user wants
 
@@ -165,7 +167,7 @@ class ClientProtocol:
     # ---- the connection's life
 
     def connecting(self, now: float) -> None:
-        """A connection attempt began."""
+        """A connection attempt began, or came a step further: the deadline is counted from here."""
         self.wants = STAY
         self._phase = _CONNECTING
         self._connect_at = None
@@ -207,11 +209,11 @@ class ClientProtocol:
         if self._phase == _READY:
             self._down_since = now
         self._phase = _DOWN
-        self._phase_deadline = self._probed_at = self._steady_at = None
+        self._phase_deadline = self._probed_at = self._look_at = None
         self._probe_id = None
         if code == 1013 or self.system == _MAINTENANCE:
             at_least_s = max(at_least_s, POLITE_S)
-        delay = None if self.idle or not self._may_reconnect() else self._delay(code, at_least_s, now)
+        delay = None if self.idle or not self._may_reconnect() else self._delay(code, at_least_s)
         if delay is None:
             self.wants = CLOSE
             self.failure = None if self.idle else cause
@@ -227,14 +229,34 @@ class ClientProtocol:
             return self._connections > 0 and bool(self._subscriptions)
         return self._reconnects < allowed
 
-    def _delay(self, code: int | None, at_least_s: float, now: float) -> float:
+    def _delay(self, code: int | None, at_least_s: float) -> float:
         self._reconnects += 1
         if code == 1001 and not self._restarted and not at_least_s:
             self._restarted = True  # once in a row: a planned restart is no sign of trouble (quirk N4)
-            delay = 0.0
+            return 0.0
+        return self._backoff.next_delay(at_least_s)
+
+    def postponed(self, wait_s: float, cause: str, received_ns: int, now: float) -> Events:
+        """No connection may be tried yet, for a reason on our side: streams wait, commands do not.
+
+        It is no loss: neither back-off nor `--reconnect` count it, and a first connection waits as well.
+
+        Args:
+            wait_s: how long until one may be tried.
+            cause: why not now, for people.
+            received_ns: wall-clock time.
+            now: monotonic time.
+        """
+        self._phase = _DOWN
+        self._phase_deadline = None
+        waits = bool(self._subscriptions) and not self._requests  # nobody wants an order sent minutes later
+        if waits:
+            self.wants = STAY
+            self._connect_at = now + wait_s
         else:
-            delay = self._backoff.next_delay(at_least_s)
-        return delay + self._budget.delay(now + delay)
+            self.wants = CLOSE
+            self.failure = cause
+        return [Disconnected(received_ns, self._endpoint, cause, wait_s if waits else None)]
 
     def fill(self, channel: str, symbol: str, rows: list[Any], received_ns: int, now: float) -> Events | None:
         """Return rows that the stream missed as an update, after the gap they fill.
@@ -320,7 +342,8 @@ class ClientProtocol:
             if self._down_since is not None:
                 self._down_s += now - self._down_since
                 self._down_since = None
-            self._steady_at = now + self._options.stable_s
+            self._good_since = None
+            self._look_at = now + _LOOK_S
             events.append(Connected(received_ns, self._endpoint))
         self.system = envelope.status
         events.append(Status(received_ns, envelope.status, *self._dialect.status_details(envelope)))
@@ -404,7 +427,7 @@ class ClientProtocol:
         times = [self._connect_at, self._phase_deadline]
         times += [request.deadline for request in self._requests]
         if self._phase == _READY:
-            times += [self._silence_deadline(), self._steady_at, self._subscriptions.next_deadline()]
+            times += [self._silence_deadline(), self._look_at, self._subscriptions.next_deadline()]
         return min((time for time in times if time is not None), default=None)
 
     def _silence_deadline(self) -> float:
@@ -416,7 +439,7 @@ class ClientProtocol:
         """Do what is due; return what happened."""
         events: Events = []
         if self._connect_at is not None and now >= self._connect_at:
-            self._connect(now)
+            self._connect()
         if self._phase_deadline is not None and now >= self._phase_deadline:
             what = "greeting" if self._phase == _GREETING else "connection"
             cause = f"no {what} within {self._options.connect_timeout_s:g} s"
@@ -427,11 +450,8 @@ class ClientProtocol:
                 events.append(self._unanswered(request, received_ns, waited))
         if self._phase != _READY:
             return events
-        if self._steady_at is not None and now >= self._steady_at:
-            self._steady_at = None
-            self._backoff.reset()
-            self._reconnects = 0
-            self._restarted = False
+        if self._look_at is not None and now >= self._look_at:
+            self._look_whether_good(now)
         if now >= self._silence_deadline():
             if self._probed_at is not None:
                 return [*events, *self.lost(f"silent for {now - self._heard_at:.0f} s", received_ns, now)]
@@ -444,6 +464,21 @@ class ClientProtocol:
             return [*events, *self.lost(cause, received_ns, now)]
         self._act(now)
         return events
+
+    def _look_whether_good(self, now: float) -> None:
+        """Forget the losses once the connection has carried all that it owes for a while (quirk N10)."""
+        if self._login.refused or self._subscriptions.next_deadline() is not None:
+            self._good_since = None
+        elif self._good_since is None:
+            self._good_since = now
+        elif now >= self._good_since + self._options.stable_s:
+            self._backoff.reset()
+            self._reconnects = 0
+            self._restarted = False
+            self._look_at = None
+            return
+        good_since = self._good_since
+        self._look_at = now + _LOOK_S if good_since is None else good_since + self._options.stable_s
 
     @property
     def connected(self) -> bool:
@@ -480,13 +515,12 @@ class ClientProtocol:
             and self.failure is None
             and not self.idle
         ):
-            self._connect(now)
+            self._connect()
 
-    def _connect(self, now: float) -> None:
-        """Want a connection, at once or as soon as the budget allows one."""
-        wait = self._budget.spend(now)
-        self._connect_at = now + wait if wait else None
-        self.wants = STAY if wait else CONNECT
+    def _connect(self) -> None:
+        """Want a connection now."""
+        self._connect_at = None
+        self.wants = CONNECT
 
     def _send_request(self, request: Request, now: float) -> None:
         entry = request.entry

@@ -98,11 +98,15 @@ class Redactor:
         # Not in `add`: most runs with a token never meet an escape, and `re` is slow to import.
         import re
 
+        texts = self._texts
         # One pattern each, every alternative beginning with a literal: so `re` can leap from start to start.
-        sources = ["".join(map(_spellings, secret)) for secret in self._texts]
-        self._text_patterns = [re.compile(source) for source in sources]
-        self._byte_patterns = [re.compile(source.encode("utf-8", "surrogatepass")) for source in sources]
-        return self._text_patterns, self._byte_patterns
+        sources = ["".join(map(_spellings, secret)) for secret in texts]
+        text_patterns = [re.compile(source) for source in sources]
+        byte_patterns = [re.compile(source.encode("utf-8", "surrogatepass")) for source in sources]
+        if texts is not self._texts:  # a token came in from another thread meanwhile
+            return self._compile()
+        self._text_patterns, self._byte_patterns = text_patterns, byte_patterns
+        return text_patterns, byte_patterns
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._texts)} secrets>"

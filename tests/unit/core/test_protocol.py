@@ -113,6 +113,10 @@ class Talk:
         self.now = end
         return events
 
+    def postpone(self, wait_s: float) -> list[Any]:
+        assert self.protocol.wants == CONNECT or self.protocol.connected
+        return self.protocol.postponed(wait_s, "the budget is spent", self.ns, self.now)
+
     def reopen(self) -> list[Any]:
         self.pass_time(60.0)
         return self.open()
@@ -779,18 +783,49 @@ def test_maintenance_is_followed_politely_even_when_the_exchange_restarts() -> N
     assert delays(talk, 1, code=1001) == [5.0]
 
 
-def test_only_a_connection_that_stayed_up_resets_the_back_off() -> None:
+def stay(talk: Talk, seconds: int) -> None:
+    """Let time pass on a connection that lives."""
+    for _ in range(seconds):
+        talk.pass_time(1.0)
+        talk.hear(HEARTBEAT)
+
+
+def test_only_a_connection_that_stayed_good_resets_the_back_off() -> None:
     talk = Talk("ticker XBT/USD")
     talk.open()
     delays(talk, 4)
-    for _ in range(29):
-        talk.pass_time(1.0)
-        talk.hear(HEARTBEAT)
+    talk.ack("ticker", "XBT/USD")
+    stay(talk, 29)
     assert delays(talk, 1) == [17.5]
-    for _ in range(31):
-        talk.pass_time(1.0)
-        talk.hear(HEARTBEAT)
+    talk.ack("ticker", "XBT/USD")
+    stay(talk, 32)
     assert delays(talk, 1) == [0.0]
+
+
+def test_a_connection_that_owes_an_ack_or_a_snapshot_resets_nothing() -> None:
+    talk = Talk("book XBT/USD")
+    talk.open()
+    delays(talk, 4)
+    stay(talk, 100)
+    assert delays(talk, 1) == [17.5]
+    for _ in range(4):  # acknowledged again and again, and mute
+        talk.ack("book-10", "XBT/USD")
+        stay(talk, 15)
+    assert delays(talk, 1) == [17.5]
+    talk.ack("book-10", "XBT/USD")
+    stay(talk, 5)
+    talk.hear(snapshot())
+    stay(talk, 29)
+    assert delays(talk, 1) == [17.5]
+
+
+def test_reconnect_n_counts_anew_after_a_connection_that_stayed_good() -> None:
+    talk = Talk("ticker XBT/USD", reconnect=2)
+    talk.open()
+    for _ in range(3):
+        assert delays(talk, 2) == [0.0, 0.0]
+        talk.ack("ticker", "XBT/USD")
+        stay(talk, 32)
 
 
 def test_a_stream_goes_on_for_ever_once_its_first_connection_stood() -> None:
@@ -823,19 +858,45 @@ def test_reconnect_never_and_reconnect_n_are_obeyed() -> None:
     assert delays(talk, 5) == [0.0, 0.0, None]
 
 
-def test_attempts_stay_within_the_budget() -> None:
-    talk = Talk("ticker XBT/USD", attempts=3, attempts_window_s=600.0)
-    made = [talk.now]
+def test_a_postponed_stream_waits_even_for_its_first_connection() -> None:
+    talk = Talk("ticker XBT/USD", reconnect=0)
+    assert talk.postpone(570.0) == [Disconnected(talk.ns, "public", "the budget is spent", 570.0)]
+    talk.pass_time(569.9)
+    assert not talk.protocol.connected
+    assert talk.protocol.wants == STAY
+    talk.pass_time(0.1)
     talk.open()
-    for _ in range(20):
-        (event,) = talk.lose()
-        assert event.retry_in_s is not None
-        talk.pass_time(event.retry_in_s)
-        assert talk.protocol.wants == CONNECT
-        made.append(talk.now)
-        talk.open()
-    for at in made:
-        assert sum(at - 600.0 + 1e-6 < other <= at for other in made) <= 3
+    assert talk.protocol.connected
+
+
+def test_postponing_is_no_loss() -> None:
+    """Neither the back-off nor `--reconnect` count it."""
+    talk = Talk("ticker XBT/USD", reconnect=5)
+    talk.open()
+    assert delays(talk, 1) == [0.0]
+    talk.lose()
+    talk.pass_time(0.0)
+    for _ in range(3):
+        talk.postpone(60.0)
+        talk.pass_time(60.0)
+    talk.open()
+    assert delays(talk, 3) == [1.0, 17.5, 17.5]
+
+
+def test_what_is_postponed_at_the_last_step_is_not_lost_by_its_deadline() -> None:
+    talk = Talk("ticker XBT/USD")
+    talk.protocol.connecting(talk.now)
+    talk.postpone(60.0)
+    assert talk.pass_time(59.0) == []
+    assert not talk.protocol.connected
+
+
+@pytest.mark.parametrize("lines", [["ping"], ["cancelAll"], ["ticker XBT/USD", "cancelAll"]])
+def test_a_postponed_command_does_not_wait(lines: list[str]) -> None:
+    """Nobody wants an order that is sent minutes later."""
+    talk = Talk(*lines, reconnect=5)
+    assert talk.postpone(570.0) == [Disconnected(talk.ns, "public", "the budget is spent", None)]
+    assert (talk.protocol.wants, talk.protocol.failure) == (CLOSE, "the budget is spent")
 
 
 def test_the_wanted_set_is_asked_for_again_with_its_own_parameters() -> None:
