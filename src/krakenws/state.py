@@ -1,7 +1,7 @@
-"""What outlives a run and is shared between runs: the last nonce of each key, the budget of connections.
+"""What outlives a run and is shared between runs: the last nonce of each key; `budget.py` has the rest.
 
 One SQLite file in write-ahead mode. Each method is one `BEGIN IMMEDIATE` transaction, so that it is atomic
-between processes; none of them depends on what another process read before. Both tables survive the loss of
+between processes; none of them depends on what another process read before. The table survives the loss of
 power without `synchronous=FULL`: what may be lost are the last commits, and the clock replaces those.
 
 `PRAGMA user_version` counts the layouts: `_MIGRATIONS[n]` leads from layout n to n + 1.
@@ -27,6 +27,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE nonces (key_id TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID",
         "CREATE TABLE attempts (at_s REAL NOT NULL)",
     ),
+    ("DROP TABLE attempts",),
 )
 
 
@@ -56,19 +57,6 @@ class State:
         Source: auth.md section 3.
         """
         return self._transaction(lambda database: _next_nonce(database, key_id, now_ns))
-
-    def spend_attempt(self, now_s: float, window_s: float, limit: int) -> float:
-        """Return 0.0 and count one connection attempt, or the seconds to wait until one is free.
-
-        All processes of the user share the budget of `limit` attempts in any `window_s`, since Kraken counts
-        per address (quirk N1).
-
-        Args:
-            now_s: seconds since 1970: monotonic clocks do not survive a reboot.
-            window_s: how long an attempt counts.
-            limit: attempts allowed in a window.
-        """
-        return self._transaction(lambda database: _spend_attempt(database, now_s, window_s, limit))
 
     def close(self) -> None:
         """Close the file if it was opened; the next call opens it again."""
@@ -142,17 +130,6 @@ def _next_nonce(database: sqlite3.Connection, key_id: str, now_ns: int) -> int:
     nonce = max(now_ns, row[0] + 1) if row else now_ns
     database.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?)", (key_id, nonce))
     return nonce
-
-
-def _spend_attempt(database: sqlite3.Connection, now_s: float, window_s: float, limit: int) -> float:
-    database.execute("DELETE FROM attempts WHERE at_s <= ?", (now_s - window_s,))
-    # Attempts of the future were made before the clock stepped back: they count from now on.
-    database.execute("UPDATE attempts SET at_s = ?1 WHERE at_s > ?1", (now_s,))
-    times_s = [row[0] for row in database.execute("SELECT at_s FROM attempts ORDER BY at_s DESC")]
-    if len(times_s) < limit:
-        database.execute("INSERT INTO attempts VALUES (?)", (now_s,))
-        return 0.0
-    return float(times_s[limit - 1]) + window_s - now_s if limit > 0 else window_s
 
 
 def _sentence(path: str, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What runs share: nonces and the budget of connection attempts."""
+"""What runs share: nonces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW_NS = 1_790_000_000_000_000_000
-NOW_S = 1_790_000_000.0
 
 
 @pytest.fixture
@@ -91,39 +90,6 @@ def test_processes_that_draw_at_once_get_distinct_rising_nonces(tmp_path: Path) 
     assert [len(own) for own in drawn] == [50] * 8
     assert all(own == sorted(own) for own in drawn)
     assert sorted(nonce for own in drawn for nonce in own) == list(range(1000, 1400))
-
-
-def test_attempts_are_free_until_the_budget_is_spent(state: State, other: State) -> None:
-    assert [state.spend_attempt(NOW_S + at, 600, 3) for at in (0, 10)] == [0.0, 0.0]
-    assert other.spend_attempt(NOW_S + 20, 600, 3) == 0.0
-    assert state.spend_attempt(NOW_S + 30, 600, 3) == 570
-    assert other.spend_attempt(NOW_S + 599, 600, 3) == 1
-    assert state.spend_attempt(NOW_S + 600, 600, 3) == 0.0
-    assert state.spend_attempt(NOW_S + 600, 600, 3) == 10
-
-
-def test_waiting_as_long_as_told_is_enough(state: State) -> None:
-    now_s = NOW_S
-    for _ in range(20):
-        wait_s = state.spend_attempt(now_s, 60, 2)
-        if wait_s:
-            now_s += wait_s
-            assert state.spend_attempt(now_s, 60, 2) == 0.0
-        now_s += 0.7
-
-
-def test_a_budget_that_shrank_counts_the_newest_attempts(state: State) -> None:
-    for at in range(5):
-        state.spend_attempt(NOW_S + at, 100, 5)
-    assert state.spend_attempt(NOW_S + 10, 100, 2) == 93
-    assert state.spend_attempt(NOW_S + 10, 100, 0) == 100
-
-
-def test_attempts_before_a_clock_that_stepped_back_count_for_one_window(state: State) -> None:
-    assert state.spend_attempt(NOW_S, 600, 1) == 0.0
-    earlier_s = NOW_S - 86_400
-    assert state.spend_attempt(earlier_s, 600, 1) == 600
-    assert state.spend_attempt(earlier_s + 600, 600, 1) == 0.0
 
 
 def test_only_the_owner_can_read_the_file(state: State) -> None:

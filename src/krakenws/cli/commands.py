@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from krakenws.budget import ConnectionBudget
     from krakenws.cli.parser import Feed, Settings
     from krakenws.cli.playground import Playground
     from krakenws.core.catalog import Entry
@@ -39,6 +40,7 @@ class Context:
         working_dir: where `WS_Token` is looked for first.
         environ: where keys and tokens are looked for.
         sink: what takes the output, once it is open.
+        plays: whether it talks to a sandbox, which bans nobody.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Context:
         self.working_dir = os.getcwd()
         self.environ: Mapping[str, str] = os.environ
         self.sink: Sink | None = None
+        self.plays = False
 
     def open_sink(self, bound: Sequence[Bound] | None) -> Sink:
         """Open the output; `bound` is None when only the data tells what the run is about."""
@@ -92,10 +95,19 @@ class Context:
             key_file=str(key_file) if key_file else None,
         )
 
+    def budget(self) -> ConnectionBudget | None:
+        """Return the budget of connections that all processes share; there is none for a sandbox."""
+        if self.plays:
+            return None
+        from krakenws.budget import ConnectionBudget
+
+        return ConnectionBudget(self.options, self.note)
+
     def play(self, playground: Playground) -> None:
         """Talk to a sandbox exchange, with the demo account's key: the user's own is of no use there."""
         from krakenws.cli.playground import demo_environment
 
+        self.plays = True
         self.options = playground.options(self.options)
         self.environ = demo_environment(self.environ)
         self.working_dir = self.program_dir = os.devnull  # no WS_Token lies there
@@ -165,6 +177,7 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
             note=_silent if context.output == "text" else context.note,  # text tells it on stdout
             warn=context.note,
             stop=stop,
+            budget=context.budget(),
             count=count if isinstance(count, int) else None,
             for_s=for_s if isinstance(for_s, float) else None,
             summarize=_summarizer(context, sink),

@@ -1,8 +1,15 @@
-"""The command line's shell: one blocking poll loop over the sockets and one timer; no asyncio, no threads.
+"""The command line's shell: one poll loop over the sockets and one timer; no asyncio.
 
 A frame's way to stdout: one `recv` → every whole frame of it → `ClientProtocol.receive` → one write of the
 sink. Nothing is queued; a slow sink slows the socket. Streams and one-shot commands share this loop and
 differ only in when they end.
+
+Nothing but the sink blocks it. What the system offers only as a call that blocks (a name to resolve, the REST
+call for a token) is an `Errand`: a thread that makes this one call and ends, while the loop serves the other
+link, signals and the clock. Such a thread shares nothing with the loop but its result and the redactor.
+
+A link's way to a connection: budget → token (private links) → name → budget again, spent → socket. One errand
+at a time; one that outlasts its attempt serves the next, so that threads and REST calls do not pile up.
 """
 
 from __future__ import annotations
@@ -34,14 +41,15 @@ from krakenws.errors import (
     RemoteProtocolError,
     RequestRejected,
 )
+from krakenws.net.errand import Errand
 from krakenws.net.poller import READ, Poller
 from krakenws.net.stop import Stopped
-from krakenws.net.transport import Transport, parse_url
+from krakenws.net.transport import Transport, is_address, parse_url, resolve, way_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect
@@ -49,8 +57,15 @@ if TYPE_CHECKING:
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials, Token
     from krakenws.net.stop import Stop
-    from krakenws.net.transport import Target
+    from krakenws.net.transport import Address, Target
     from krakenws.options import Options
+
+    class Budget(Protocol):
+        """What the loop needs of the shared budget (`krakenws.budget.ConnectionBudget`)."""
+
+        def delay(self, site: str) -> float: ...  # noqa: D102
+        def spend(self, site: str) -> float: ...  # noqa: D102
+        def spent(self, site: str, wait_s: float) -> str: ...  # noqa: D102
 
     class EventSink(Protocol):
         """What the loop needs of a sink (`krakenws.sinks.Sink`)."""
@@ -83,14 +98,23 @@ class Link:
         self.transport: Transport | None = None
         self.handshake: Handshake | None = None
         self.websocket: WebSocket | None = None
+        self.errand: Errand | None = None
         self.token: Token | None = None
         self.renewed = False
+        self.stood = False
 
     def drop(self) -> None:
-        """Forget the connection."""
+        """Forget the connection, and the errand that was for it: without one, an errand is for the next."""
         if self.transport is not None:
             self.transport.close()
+            self.end_errand()
         self.transport = self.handshake = self.websocket = None
+
+    def end_errand(self) -> None:
+        """Want nothing more of the errand."""
+        if self.errand is not None:
+            self.errand.close()
+            self.errand = None
 
 
 class Run:
@@ -104,6 +128,7 @@ class Run:
         note: takes a sentence for people (stderr) about an event on the way.
         warn: takes one about something that no event tells.
         stop: signals.
+        budget: how often a site may be connected to, or None for as often as the back-off lets us.
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
         summarize: takes what each endpoint brought when streams end, or None.
@@ -119,6 +144,7 @@ class Run:
         note: Callable[[str], None],
         warn: Callable[[str], None],
         stop: Stop,
+        budget: Budget | None = None,
         count: int | None = None,
         for_s: float | None = None,
         summarize: Callable[[Summary], None] | None = None,
@@ -130,6 +156,7 @@ class Run:
         self._note = note
         self._warn = warn
         self._stop = stop
+        self._budget = budget
         self._summarize = summarize
         self._left = count
         self._end_at = None if for_s is None else monotonic() + for_s
@@ -221,7 +248,7 @@ class Run:
 
     def _obey(self, link: Link) -> None:
         protocol = link.protocol
-        if protocol.token_refused and link.transport is not None:
+        if protocol.token_refused and link.transport is not None and link.errand is None:
             self._renew_token(link)
         if protocol.wants == CONNECT:
             self._connect(link)
@@ -233,14 +260,21 @@ class Run:
         """Wait for bytes or for the next deadline, and take what is there."""
         due = self._end_at
         for link in self._links.values():
-            transport = link.transport
-            for at in (link.protocol.next_deadline(), transport.next_deadline if transport else None):
+            transport, errand = link.transport, link.errand
+            for at in (
+                link.protocol.next_deadline(),
+                transport.next_deadline if transport else None,
+                errand.due if errand else None,
+            ):
                 if at is not None and (due is None or at < due):
                     due = at
             self._poller.watch(link.number, transport.watched() if transport else ())
+            self._poller.watch(-link.number, errand.watched if errand else ())
         for number in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
-            if number:
+            if number > 0:
                 self._service(self._numbered[number])
+            elif number < 0:
+                self._return(self._numbered[-number])
         now = monotonic()
         if due is not None and due <= now:
             self._on_deadline(now)
@@ -251,32 +285,109 @@ class Run:
             next_address_at = transport.next_deadline if transport else None
             if next_address_at is not None and next_address_at <= now:
                 self._service(link)
+            errand = link.errand
+            if errand is not None and errand.due is not None and errand.due <= now:
+                errand.due = None
+                self._lost(link, f"{errand.late} within {self._options.connect_timeout_s:g} s")
             deadline = link.protocol.next_deadline()
             if deadline is not None and deadline <= now:
                 self._deliver(link, [], link.protocol.on_deadline(time_ns(), now))
 
-    # ---- one link
+    # ---- connecting
 
     def _connect(self, link: Link) -> None:
-        now = monotonic()
         link.drop()
+        link.stood = False
+        errand = link.errand
+        if errand is not None:  # of the attempt before: what it brings serves this one
+            errand.due = self._connecting(link)
+        elif self._postpone(link, spend=False):
+            return
+        elif link.name == PRIVATE:
+            find, due = self._credentials.find_token, self._connecting(link)
+            self._start(link, find, then=self._take_token, late=self._tokenless, due=due)
+        else:
+            self._find(link)
+
+    def _connecting(self, link: Link) -> float:
+        """Begin a step of the way to a connection; return until when it must be done."""
+        now = monotonic()
         link.protocol.connecting(now)
-        target = link.target
+        return now + self._options.connect_timeout_s
+
+    def _postpone(self, link: Link, *, spend: bool) -> bool:
+        """Return whether the budget forbids to connect now; if not, and with `spend`, count an attempt."""
+        budget, site = self._budget, link.target.site
+        if budget is None:
+            return False
+        wait_s = budget.spend(site) if spend else budget.delay(site)
+        if wait_s == 0.0:
+            return False
+        cause = budget.spent(site, wait_s)
+        self._deliver(link, [], link.protocol.postponed(wait_s, cause, time_ns(), monotonic()))
+        return True
+
+    def _start(
+        self, link: Link, work: Callable[[], Any], *, then: Callable[..., None], late: str, due: float
+    ) -> None:
         try:
-            if link.name == PRIVATE:
-                self._take_token(link, self._credentials.find_token())
-            link.transport = Transport(target, self._options.cafile, environ, now)
+            link.errand = Errand(work, then=then, late=late, due=due)
+        except (OSError, RuntimeError) as error:  # out of descriptors or threads
+            self._lost(link, f"the system refused what connecting takes: {error}")
+
+    def _return(self, link: Link) -> None:
+        """Go on with what an errand brought, unless its attempt was given up meanwhile."""
+        errand = link.errand
+        if errand is None:
+            return
+        if not link.protocol.connected:
+            link.end_errand()
+            return
+        link.errand = None
+        try:
+            result = errand.result()
         except (ConnectionFailed, RequestRejected) as failed:
             self._lost(link, str(failed), at_least_s=patience_s(failed))
-            return
-        agent = f"krakenws/{__version__}"
-        link.handshake = Handshake(target.host_header, target.path or "/", urandom(16), agent)
+        else:
+            errand.then(link, result)
+
+    @property
+    def _tokenless(self) -> str:
+        return f"{self._options.rest_url} gave no token"
 
     def _take_token(self, link: Link, token: Token) -> None:
         if token.warning and link.token is None:  # once is enough
             self._warn(token.warning)
         link.token = token
         link.renewed = False
+        self._find(link)
+
+    def _find(self, link: Link) -> None:
+        due = self._connecting(link)
+        host, port = way_to(link.target, environ)
+        if not is_address(host):
+            late = f"the name {host} did not resolve"
+            self._start(link, lambda: resolve(host, port), then=self._dial, late=late, due=due)
+            return
+        try:
+            addresses = resolve(host, port)
+        except ConnectionFailed as failed:
+            self._lost(link, str(failed))
+        else:
+            self._dial(link, addresses)
+
+    def _dial(self, link: Link, addresses: list[Address]) -> None:
+        if self._postpone(link, spend=True):  # another process was quicker
+            return
+        self._connecting(link)
+        target = link.target
+        try:
+            link.transport = Transport(target, addresses, self._options.cafile, environ, monotonic())
+        except ConnectionFailed as failed:
+            self._lost(link, str(failed))
+            return
+        agent = f"krakenws/{__version__}"
+        link.handshake = Handshake(target.host_header, target.path or "/", urandom(16), agent)
 
     def _renew_token(self, link: Link) -> None:
         token = link.token
@@ -286,8 +397,14 @@ class Run:
                 raise CredentialsError(f"the exchange refused the token from {source}: fetch a new one")
             return
         link.renewed = True
-        link.token = self._credentials.renew()
-        link.protocol.renew(link.token.text.reveal(), monotonic())
+        due = monotonic() + self._options.connect_timeout_s
+        self._start(link, self._credentials.renew, then=self._take_renewed, late=self._tokenless, due=due)
+
+    def _take_renewed(self, link: Link, token: Token) -> None:
+        link.token = token
+        link.protocol.renew(token.text.reveal(), monotonic())
+
+    # ---- one link
 
     def _service(self, link: Link) -> None:
         """Take what came, as far as this connection is."""
@@ -330,6 +447,7 @@ class Run:
         rest = handshake.receive(data) if data else None
         if rest is None:
             return
+        link.stood = True
         link.websocket = WebSocket(lambda: urandom(4), self._options.max_message_bytes)
         link.protocol.opened(monotonic(), link.token.text.reveal() if link.token else "")
         if rest:
@@ -426,7 +544,8 @@ class Run:
         elif isinstance(event, Disconnected):
             if event.retry_in_s is not None:
                 when = f"in {event.retry_in_s:.1f} s" if event.retry_in_s else "now"
-                self._note(f"{event.endpoint} connection lost: {event.cause}; connecting again {when}")
+                what = "connection lost" if link.stood else "endpoint not connected"
+                self._note(f"{event.endpoint} {what}: {event.cause}; connecting again {when}")
         elif said := doubt_of(event):
             self._doubted = self._doubted or said
             if not self._options.strict:
@@ -459,6 +578,7 @@ class Run:
                     open_.remove(link)
         for link in self._links.values():
             link.drop()
+            link.end_errand()
 
     def judge(self, *, unsent_is_failure: bool = True) -> None:
         """Raise what the run ended with, the gravest first; return when it ended well.

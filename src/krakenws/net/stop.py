@@ -13,7 +13,7 @@ _PATIENCE_S = 0.7
 
 
 class Stopped(Exception):
-    """A signal came some time ago, and the run is still in a call that blocks: a full pipe, REST, a lock."""
+    """A signal came some time ago, and the run is still in a call that blocks: a full pipe, a lock."""
 
 
 class Stop:
@@ -21,7 +21,7 @@ class Stop:
 
     The signal sets `set` and makes `wakeup` readable, which ends the loop in order. Where the loop does not
     get to it because some call blocks, `Stopped` is raised in that call. (Not on Windows, which has no timer
-    signals, and not while the system resolves a name.)
+    signals.)
     """
 
     def __init__(self) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
+    Address = tuple[int, tuple[str, int]]
+    """The family of an IP address, the address, and a port."""
+
 _READ_BYTES = 65536
 _NEXT_ADDRESS_S = 0.3
 _CONNECTING = "connecting"
@@ -42,6 +45,19 @@ class Target:
         """Host and port, for messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    @property
+    def site(self) -> str:
+        """What Kraken's edge counts connections by: the domain that its hosts share; one server on loopback.
+
+        Which part of a name is a registered domain nobody can tell from the name; all of it but the first
+        label is what `ws.kraken.com` and `ws-auth.kraken.com` have in common.
+        """
+        host = self.host.lower().rstrip(".")
+        if is_loopback(host):
+            return self.shown
+        _, _, domain = host.partition(".")
+        return host if is_address(host) or "." not in domain else domain
 
     @property
     def host_header(self) -> str:
@@ -79,6 +95,11 @@ def _split_port(authority: str) -> tuple[str, str]:
     return host, port
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an IP address, which needs no resolving."""
+    return ":" in host or host.replace(".", "").isdigit()
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine itself."""
     return host in {"localhost", "::1"} or (host.startswith("127.") and host.replace(".", "").isdigit())
@@ -114,6 +135,42 @@ def proxy_of(target: Target, environ: Mapping[str, str]) -> tuple[str, int, str]
     return host, int(port or "80"), login if at else ""
 
 
+def way_to(target: Target, environ: Mapping[str, str]) -> tuple[str, int]:
+    """Return the host and port to connect to: the target's own, or its proxy's.
+
+    Raises:
+        UsageError: the proxy cannot be used.
+    """
+    proxy = proxy_of(target, environ)
+    return proxy[:2] if proxy else (target.host, target.port)
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host, families in turn (RFC 8305).
+
+    For a name it blocks as long as the system's resolver does, and no signal interrupts that.
+
+    Raises:
+        ConnectionFailed: the name does not resolve.
+    """
+    flags = socket.AI_NUMERICHOST if is_address(host) else 0
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError) as error:
+        words = getattr(error, "strerror", None) or str(error)
+        raise ConnectionFailed(
+            f"the name {host} does not resolve ({words}); check it and the network"
+        ) from None
+    addresses = [(int(family), (str(address[0]), int(address[1]))) for family, _, _, _, address in found]
+    first = addresses[0][0]
+    same = [address for address in addresses if address[0] == first]
+    other = [address for address in addresses if address[0] != first]
+    return [address for pair in zip(same, other, strict=False) for address in pair] + [
+        *same[len(other) :],
+        *other[len(same) :],
+    ]
+
+
 class Transport:
     """One connection. Call `advance` until it gives True, then `read` and `write`.
 
@@ -121,11 +178,18 @@ class Transport:
         cause: why `read` ended, for people; "" while it has not.
     """
 
-    def __init__(self, target: Target, cafile: str | None, environ: Mapping[str, str], now: float) -> None:
-        """Begin to connect.
+    def __init__(
+        self,
+        target: Target,
+        addresses: Sequence[Address],
+        cafile: str | None,
+        environ: Mapping[str, str],
+        now: float,
+    ) -> None:
+        """Begin to connect to the first of `addresses`, as `resolve` gives them.
 
         Raises:
-            ConnectionFailed: the name does not resolve, or no address can even be tried.
+            ConnectionFailed: no address can even be tried.
             UsageError: the proxy or the file of authorities cannot be used.
         """
         self.cause = ""
@@ -134,7 +198,8 @@ class Transport:
         self._environ = environ
         self._proxy = proxy_of(target, environ)
         self._phase = _CONNECTING
-        self._addresses = self._resolve()
+        self._resolved = addresses
+        self._addresses = list(addresses)
         self._trying: list[socket.socket] = []
         self._next_at: float | None = now
         self._refusal = ""
@@ -148,24 +213,6 @@ class Transport:
         self._outgoing: ssl.MemoryBIO | None = None
         self._whole_store = False
         self.advance(now)
-
-    def _resolve(self) -> list[tuple[int, tuple[str, int]]]:
-        host, port = self._proxy[:2] if self._proxy else (self._target.host, self._target.port)
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            words = getattr(error, "strerror", None) or str(error)
-            raise ConnectionFailed(
-                f"the name {host} does not resolve ({words}); check it and the network"
-            ) from None
-        addresses = [(int(family), (str(address[0]), int(address[1]))) for family, _, _, _, address in found]
-        first = addresses[0][0]
-        same = [address for address in addresses if address[0] == first]
-        other = [address for address in addresses if address[0] != first]
-        return [address for pair in zip(same, other, strict=False) for address in pair] + [
-            *same[len(other) :],
-            *other[len(same) :],
-        ]
 
     # ---- what to wait for
 
@@ -330,7 +377,7 @@ class Transport:
             )
         self.close()
         self._phase = _CONNECTING
-        self._addresses = self._resolve()
+        self._addresses = list(self._resolved)
         self._next_at = now
         self._whole_store = True
         self._advance_connect(now)
