@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from shlex import split
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,9 @@ from tests.support.server import Connection, acks, exchange
 if TYPE_CHECKING:
     from tests.support.command import Command
     from tests.support.server import Script
+
+LATE_S = 1.0
+"""How much later than it happened a line may be read, on a busy machine."""
 
 
 def then_ends(*frames: str) -> Script:
@@ -209,7 +215,7 @@ def test_a_hole_in_a_private_sequence_is_healed(trader: Command) -> None:
 
 
 def test_a_stream_that_falls_silent_is_probed_and_then_connected_anew(krakenws: Command) -> None:
-    """The only test that has to wait for the client's patience with a line on which nothing comes."""
+    """It has to wait for the client's patience with a line on which nothing comes."""
 
     def silent(client: Connection) -> None:
         client.serve(TICKER)
@@ -259,3 +265,30 @@ def test_a_rate_limit_is_waited_out(krakenws: Command) -> None:
         result = krakenws.run(*split("ticker XBT/USD --count 1"), *server.options)
     assert result.code == 0, result.err
     assert len(server.sent("subscribe", "/")) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals that stop a process")
+def test_an_exchange_that_freezes_is_noticed_within_8_s_and_healed_within_3_of_its_return(
+    krakenws: Command,
+) -> None:
+    """The other test that has to wait for the client's patience: 3 s of silence, 5 s for the probe."""
+    with krakenws.start("sandbox", "--listen", "127.0.0.1:0", "--rate", "50") as sandbox:
+        _, _, url = sandbox.line().partition("public: ")
+        with krakenws.start(*split("book XBT/USD -ojson --public-url"), url) as stream:
+            stream.event("update")
+            os.kill(sandbox.pid, signal.SIGSTOP)
+            began = time.monotonic()
+            lost = stream.event("disconnected")
+            noticed_s = time.monotonic() - began
+            os.kill(sandbox.pid, signal.SIGCONT)
+            began = time.monotonic()
+            gap = stream.event("gap")
+            update = stream.event("update")
+            healed_s = time.monotonic() - began
+            stream.interrupt()
+            assert stream.finish().code == 0
+    assert "silent for 8 s" in lost["cause"]
+    assert noticed_s < 8.0 + LATE_S
+    assert healed_s < 3.0
+    assert gap["cause"] == lost["cause"]
+    assert gap["from"] < gap["to"] == update["received"]

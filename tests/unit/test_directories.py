@@ -62,6 +62,18 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": source}
 
 
+def test_a_user_without_name_and_home_lives_in_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As container runtimes have it."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert directories.state_dir() == "/.local/state/krakenws"
+
+
 def test_a_file_is_replaced_whole_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("before")

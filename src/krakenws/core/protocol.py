@@ -211,6 +211,7 @@ class ClientProtocol:
         self._phase = _DOWN
         self._phase_deadline = self._probed_at = self._look_at = None
         self._probe_id = None
+        self._login.refused = False  # of that connection: the next one brings its own
         if code == 1013 or self.system == _MAINTENANCE:
             at_least_s = max(at_least_s, POLITE_S)
         delay = None if self.idle or not self._may_reconnect() else self._delay(code, at_least_s)

@@ -9,7 +9,7 @@ from krakenws.net.poller import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 
@@ -24,6 +24,9 @@ class Errand:
         then: what the loop does with the result.
         late: what had not happened when it took too long, for people.
         due: when that is (monotonic), or None once it was told.
+
+    Attributes:
+        watched: what becomes readable when it is done; emptied by the loop once it knows.
 
     Raises:
         OSError: no socket pair could be made.
@@ -41,8 +44,7 @@ class Errand:
         self.late = late
         self.due = due
         self._news, bell = socket.socketpair()
-        self.watched = ((self._news, READ),)
-        """Becomes readable when the errand is done."""
+        self.watched: Sequence[tuple[socket.socket, int]] = ((self._news, READ),)
         try:
             start_new_thread(self._run, (work, bell))
         except BaseException:

@@ -301,6 +301,8 @@ class Run:
         errand = link.errand
         if errand is not None:  # of the attempt before: what it brings serves this one
             errand.due = self._connecting(link)
+            if not errand.watched:
+                self._return(link)
         elif self._postpone(link, spend=False):
             return
         elif link.name == PRIVATE:
@@ -336,12 +338,12 @@ class Run:
             self._lost(link, f"the system refused what connecting takes: {error}")
 
     def _return(self, link: Link) -> None:
-        """Go on with what an errand brought, unless its attempt was given up meanwhile."""
+        """Go on with what an errand brought; if its attempt was given up, keep that for the next one."""
         errand = link.errand
         if errand is None:
             return
         if not link.protocol.connected:
-            link.end_errand()
+            errand.watched = ()
             return
         link.errand = None
         try:
@@ -564,6 +566,8 @@ class Run:
             link.transport.end_writing()
         until = monotonic() + _GOODBYE_S
         for link in self._links.values():
+            link.end_errand()
+            self._poller.watch(-link.number, ())
             if link not in open_:
                 self._poller.watch(link.number, ())
         while open_ and (left := until - monotonic()) > 0:
@@ -578,7 +582,6 @@ class Run:
                     open_.remove(link)
         for link in self._links.values():
             link.drop()
-            link.end_errand()
 
     def judge(self, *, unsent_is_failure: bool = True) -> None:
         """Raise what the run ended with, the gravest first; return when it ended well.

@@ -468,6 +468,15 @@ def test_a_refusal_of_the_old_token_says_nothing_of_the_new_one() -> None:
     assert talk.needs_token()
 
 
+def test_a_refusal_of_the_token_ends_with_its_connection() -> None:
+    talk = Talk("openOrders")
+    talk.open("stale")
+    talk.hear(refusal("ESession:Invalid session", subscription={"name": "openOrders"}))
+    assert talk.needs_token()
+    talk.lose()
+    assert not talk.needs_token()
+
+
 def test_a_new_connection_brings_a_new_token() -> None:
     talk = Talk("openOrders")
     talk.open("old")
