@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from krakenws.core import redaction
 from krakenws.core.redaction import MASK, Redactor, Secret
 
 TOKEN = "CANARY/1Dwc4lz+SwNWOAwk/Mdqh+ssNNFhs1ed606d1WcF3XfEMw"
@@ -125,3 +126,19 @@ def test_a_secret_shows_itself_only_when_revealed() -> None:
     for leak in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError, match="not pickled"):
             leak(secret)
+
+
+def test_a_secret_that_another_thread_adds_while_patterns_are_made_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    redactor = Redactor()
+    redactor.add("first-secret")
+    spellings = redaction._spellings
+
+    def slow(character: str) -> str:
+        redactor.add("second-secret")
+        return spellings(character)
+
+    monkeypatch.setattr(redaction, "_spellings", slow)
+    redactor.clean(r"compiles \ here")
+    assert redactor.clean(r"first-secret \ second-secret") == r"*** \ ***"
