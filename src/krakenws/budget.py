@@ -20,8 +20,6 @@ from krakenws.core.pacing import Budget
 
 if sys.platform == "win32":
     import msvcrt
-else:
-    import fcntl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -181,7 +179,7 @@ def _lock(file: int) -> None:
                 msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
                 os.lseek(file, 0, os.SEEK_SET)
             else:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.lockf(file, os.F_TLOCK, 0)  # fcntl would be one more module to load
         except OSError as error:
             if error.errno not in _BUSY or monotonic() >= until:
                 raise

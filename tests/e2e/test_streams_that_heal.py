@@ -234,6 +234,10 @@ def test_reconnect_n_gives_up_after_n(krakenws: Command) -> None:
         result = krakenws.run(*split("ticker XBT/USD --reconnect 2"), *server.options)
     assert result.code == 4
     assert len(server.connections) == 3
+    *_, lost, summary, error = result.events
+    assert [event["event"] for event in (lost, summary, error)] == ["disconnected", "summary", "error"]
+    assert "retry_in_s" not in lost
+    assert error["code"] == 4
 
 
 def test_unsubscribed_by_the_exchange_is_told_and_asked_for_again(krakenws: Command) -> None:

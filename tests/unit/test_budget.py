@@ -224,18 +224,27 @@ def test_a_full_disk_is_survived(machine: Machine) -> None:
     assert os.strerror(errno.ENOSPC).lower() in warning
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="locks by flock")
+HOLD = """
+import os, sys
+os.lockf(os.open(sys.argv[1], os.O_RDWR), os.F_LOCK, 0)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "lockf"), reason="holds a lock of POSIX")
 def test_a_process_that_was_stopped_with_the_lock_stops_nobody_else(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fcntl
-
     monkeypatch.setattr(krakenws.budget, "_LOCK_S", 0.01)
     machine.spend(0)
-    with machine.file.open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    command = [sys.executable, "-c", HOLD, str(machine.file)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
         assert machine.spend(1) == 0.0
-    assert len(machine.warnings) == 1
+        assert len(machine.warnings) == 1
+        holder.communicate(timeout=DEADLINE_S)
     assert machine.spend(2) == 0.0
     assert len(machine.warnings) == 1
 

@@ -8,7 +8,7 @@ import pickle
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krakenws.core import redaction
@@ -73,6 +73,7 @@ def test_letters_of_a_secret_must_have_their_case() -> None:
 
 
 @given(secrets, st.text(max_size=20), st.text(max_size=20))
+@settings(deadline=None)
 def test_no_spelling_of_any_secret_survives(secret: str, before: str, after: str) -> None:
     redactor = _redactor(secret)
     forms = [secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), quote(secret, safe="")]
