@@ -8,9 +8,13 @@ sign. So text without either is searched for the secret as it is, at the speed o
 a pattern that allows each character its every spelling.
 
 A secret cut in two by the caller is not recognised: pass whole lines.
+
+Tokens are fetched in threads, so secrets may be added in one while text is cleaned in another.
 """
 
 from __future__ import annotations
+
+from _thread import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,9 +57,10 @@ class Secret:
 class Redactor:
     """Replaces every registered secret by `***`, however it is escaped, longest secret first."""
 
-    __slots__ = ("_byte_patterns", "_bytes", "_text_patterns", "_texts")
+    __slots__ = ("_byte_patterns", "_bytes", "_lock", "_text_patterns", "_texts")
 
     def __init__(self) -> None:
+        self._lock = allocate_lock()
         self._texts: tuple[str, ...] = ()
         self._bytes: tuple[bytes, ...] = ()
         self._text_patterns: list[re.Pattern[str]] = []
@@ -64,11 +69,12 @@ class Redactor:
     def add(self, secret: str | Secret) -> None:
         """Register a secret; an empty one, or one that is known, changes nothing."""
         text = secret.reveal() if isinstance(secret, Secret) else secret
-        if not text or text in self._texts:
-            return
-        self._texts = tuple(sorted((*self._texts, text), key=len, reverse=True))
-        self._bytes = tuple(known.encode("utf-8", "surrogatepass") for known in self._texts)
-        self._text_patterns, self._byte_patterns = [], []
+        with self._lock:
+            if not text or text in self._texts:
+                return
+            self._texts = tuple(sorted((*self._texts, text), key=len, reverse=True))
+            self._bytes = tuple(known.encode("utf-8", "surrogatepass") for known in self._texts)
+            self._text_patterns, self._byte_patterns = [], []
 
     def clean(self, text: str) -> str:
         """Return `text` with `***` in the place of each secret."""
@@ -103,10 +109,11 @@ class Redactor:
         sources = ["".join(map(_spellings, secret)) for secret in texts]
         text_patterns = [re.compile(source) for source in sources]
         byte_patterns = [re.compile(source.encode("utf-8", "surrogatepass")) for source in sources]
-        if texts is not self._texts:  # a token came in from another thread meanwhile
-            return self._compile()
-        self._text_patterns, self._byte_patterns = text_patterns, byte_patterns
-        return text_patterns, byte_patterns
+        with self._lock:
+            if texts is self._texts:
+                self._text_patterns, self._byte_patterns = text_patterns, byte_patterns
+                return text_patterns, byte_patterns
+        return self._compile()  # another secret came in meanwhile
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._texts)} secrets>"
