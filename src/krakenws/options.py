@@ -46,6 +46,8 @@ class Options:
     """Keep every book and compare its checksum on each update that carries one."""
     book: str = "changes"
     """What a book update shows: `changes`, `top` (best bid and ask when either changed) or `full`."""
+    backfill: bool = False
+    """Ask REST for the trades that a gap lost (core/backfill.py)."""
     strict: bool = False
     """Data that cannot be trusted ends the run with exit code 9."""
     show_token: bool = False

@@ -106,5 +106,5 @@ def test_who_never_saw_a_trade_is_filled_from_when_the_stream_was_last_good() ->
     assert filler.since_ns == BEGIN_S * 10**9
     assert filler.answered([one]) == ([], False)
     assert filler.answered([one]) == ([one], False)
-    assert filler.answered([one], last=True) == ([], False)
+    assert filler.answered([one], last=True) == ([], True)
     assert not filler.pending

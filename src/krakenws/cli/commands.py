@@ -163,6 +163,8 @@ def run(context: Context, feeds: Sequence[Feed]) -> int:
 def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     """Run channels and commands of the catalog together; return the exit code."""
     bound = [_bind(context, feed.entry, feed.words) for feed in feeds if feed.entry]
+    if context.options.backfill and context.output in {"raw", "transcript"}:
+        raise UsageError(f"--backfill tells rows, and {context.output} is frames as they came; use json")
     sink = context.open_sink(bound)
     from krakenws.net.loop import Run
     from krakenws.net.stop import Stop, Stopped

@@ -154,6 +154,7 @@ OPTIONS: tuple[Option, ...] = (
         bare="",
         only_argv=True,
     ),
+    Option("backfill", "fill the gaps of trade streams from REST, each such row marked", field="backfill"),
     Option("strict", "untrustworthy or malformed data ends the run (exit 9)", field="strict"),
     Option("public-url", "another public endpoint", metavar="URL", parse=_text, field="public_url"),
     Option("private-url", "another private endpoint", metavar="URL", parse=_text, field="private_url"),

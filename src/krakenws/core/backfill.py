@@ -80,7 +80,7 @@ class Filler:
         self.pending = True
 
     def answered(self, known: Sequence[Trade], *, last: bool = False) -> tuple[list[Trade], bool]:
-        """Take what REST knows since `since_ns`, in order; return what was missed, and whether that is all.
+        """Take what REST knows since `since_ns`; return what was missed, and whether that is all of it.
 
         Args:
             known: REST's trades, oldest first.
@@ -100,13 +100,14 @@ class Filler:
         else:
             candidates = Counter(_exact(trade) for trade in unseen)
             missed = unseen if last else _those_of(unseen, self._candidates & candidates)
-            self._candidates, whole = candidates, False
+            self._candidates, whole = candidates, last
         self._before += missed
         if whole or last:
-            self._end()
+            self.give_up()
         return missed, whole
 
-    def _end(self) -> None:
+    def give_up(self) -> None:
+        """Fill this gap no further."""
         self.pending = False
         self._before.clear()
         self._fresh.clear()

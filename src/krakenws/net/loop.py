@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from krakenws.core.dialect import Dialect
     from krakenws.core.events import Event, Summary
     from krakenws.core.redaction import Redactor
+    from krakenws.net.backfill import Backfill
     from krakenws.net.credentials import Credentials, Token
     from krakenws.net.stop import Stop
     from krakenws.net.transport import Address, Target
@@ -77,6 +78,8 @@ if TYPE_CHECKING:
         def write(self, events: list[Update | Event]) -> None: ...  # noqa: D102
 
 
+_FILLING = 1 << 20
+"""What is added to a link's number to watch the errand of its backfill."""
 _GOODBYE_S = 0.3
 _BLOCKED_S = 60.0
 """After HTTP 403: the address is blocked for minutes, and knocking prolongs it."""
@@ -99,6 +102,7 @@ class Link:
         self.handshake: Handshake | None = None
         self.websocket: WebSocket | None = None
         self.errand: Errand | None = None
+        self.backfill: Backfill | None = None
         self.token: Token | None = None
         self.renewed = False
         self.stood = False
@@ -180,9 +184,17 @@ class Run:
             self._numbered[link.number] = link
         if entry.kind == CHANNEL:
             self._streams = True
+            if self._options.backfill and entry.rows == "Trade" and link.backfill is None:
+                link.backfill = self._make_backfill(link)
             link.protocol.subscribe(bound, monotonic())
         else:
             self._commands[*key, link.protocol.request(bound, monotonic())] = bound
+
+    def _make_backfill(self, link: Link) -> Backfill:
+        from krakenws.net.backfill import Backfill
+        from krakenws.net.rest import RestClient
+
+        return Backfill(link.protocol, RestClient(self._options, self._redactor))
 
     def _make_link(self, dialect: Dialect, access: str) -> Link:
         private = access == PRIVATE
@@ -260,18 +272,23 @@ class Run:
         """Wait for bytes or for the next deadline, and take what is there."""
         due = self._end_at
         for link in self._links.values():
-            transport, errand = link.transport, link.errand
+            transport, errand, backfill = link.transport, link.errand, link.backfill
             for at in (
                 link.protocol.next_deadline(),
                 transport.next_deadline if transport else None,
                 errand.due if errand else None,
+                backfill.next_deadline() if backfill else None,
             ):
                 if at is not None and (due is None or at < due):
                     due = at
             self._poller.watch(link.number, transport.watched() if transport else ())
             self._poller.watch(-link.number, errand.watched if errand else ())
+            if backfill is not None:
+                self._poller.watch(link.number + _FILLING, backfill.watched)
         for number in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
-            if number > 0:
+            if number > _FILLING:
+                self._fill(self._numbered[number - _FILLING])
+            elif number > 0:
                 self._service(self._numbered[number])
             elif number < 0:
                 self._return(self._numbered[-number])
@@ -292,6 +309,14 @@ class Run:
             deadline = link.protocol.next_deadline()
             if deadline is not None and deadline <= now:
                 self._deliver(link, [], link.protocol.on_deadline(time_ns(), now))
+            if link.backfill is not None:
+                link.backfill.on_deadline(now)
+
+    def _fill(self, link: Link) -> None:
+        """Tell what REST knows of the trades that a gap lost."""
+        if link.backfill is not None:
+            filled = link.backfill.collect(time_ns(), monotonic())
+            self._tell(link, [], filled)
 
     # ---- connecting
 
@@ -515,6 +540,11 @@ class Run:
     # ---- what happened
 
     def _deliver(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
+        if link.backfill is not None:
+            link.backfill.heed(events, monotonic())
+        self._tell(link, frames, events)
+
+    def _tell(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
         try:
             if not self._sink.wants_events:
                 if frames:
@@ -568,6 +598,9 @@ class Run:
         for link in self._links.values():
             link.end_errand()
             self._poller.watch(-link.number, ())
+            if link.backfill is not None:
+                link.backfill.end()
+                self._poller.watch(link.number + _FILLING, ())
             if link not in open_:
                 self._poller.watch(link.number, ())
         while open_ and (left := until - monotonic()) > 0:
