@@ -133,22 +133,6 @@ def test_a_slow_rest_holds_up_no_other_link_and_is_asked_once_a_connect(krakenws
     assert_clean(result)
 
 
-def test_a_signal_ends_a_run_that_waits_for_its_token_within_a_second(krakenws: Command) -> None:
-    with held() as (slow, _), serve(slow) as rest:
-        words = ["openOrders", "--rest-url", rest.url]
-        with krakenws.start(*words, environ=KEYS) as process:
-            end_at = time.monotonic() + DEADLINE_S
-            while not rest.asked:
-                assert time.monotonic() < end_at
-                time.sleep(0.005)
-            began = time.monotonic()
-            process.interrupt()
-            result = process.finish()
-            assert time.monotonic() - began < 1.0
-    assert result.code == 0
-    assert_clean(result)
-
-
 def test_a_token_that_does_not_come_in_time_is_4(krakenws: Command) -> None:
     with held() as (slow, _), serve(slow) as rest:
         words = split("cancelAll --connect-timeout 300ms --rest-url")
