@@ -59,6 +59,14 @@ class ServerDialect:
         """
         raise NotImplementedError
 
+    def channel_id(self, message: Message) -> int | None:  # noqa: ARG002 - the version decides
+        """Return the channel id by which an unsubscription says what it ends, or None.
+
+        Raises:
+            Refusal: it is none.
+        """
+        return None
+
     def command(self, entry: Entry, message: Message, access: str) -> tuple[str, Values]:
         """Return the token and the parameters of a command.
 
@@ -89,9 +97,7 @@ class ServerDialect:
         """Return the error text for a request that the exchange does not know."""
         raise NotImplementedError
 
-    def ack(
-        self, subscription: Subscription, *, leave: bool, channel_id: int | None, max_rate_count: int
-    ) -> Message:
+    def ack(self, subscription: Subscription, *, leave: bool, max_rate_count: int) -> Message:
         """Return that a subscription was made, or with `leave` ended."""
         raise NotImplementedError
 

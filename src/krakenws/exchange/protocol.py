@@ -13,8 +13,9 @@ venue, which says yes or raises `Refusal` with Kraken's own text.
                             close 1000                      data, as the venue publishes it
 
 Answers keep the order of the pairs asked for, and data follows the last answer of its request: a venue
-admits all pairs (`subscribe`), and only then begins to send (`begin`). Every object's keys are in ASCII
-order and its JSON is compact, as captured. Heartbeats come whatever else is sent, on API v2 as well: so it is
+admits all pairs (`subscribe`), and only then begins to send (`begin`), each when its own delay has passed.
+Until then a subscription has no data at all, while others go on. Every object's keys are in ASCII order and
+its JSON is compact, as captured. Heartbeats come whatever else is sent, on API v2 as well: so it is
 in captures, against Kraken's own words.
 
 Source: v1.md sections 3 to 9 and 13; v2.md sections 1 to 4; quirks L1, L2, R4.
@@ -35,7 +36,7 @@ from krakenws.exchange.fault_rules import (
     NO_ACK,
     REFUSE,
 )
-from krakenws.exchange.requests import Refusal, check_pair
+from krakenws.exchange.requests import Refusal, check_pair, given_fields
 from krakenws.exchange.v1 import V1
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from krakenws.core.catalog import Entry, Values
-    from krakenws.exchange.dialect import ServerDialect
+    from krakenws.exchange.dialect import ServerDialect, Wish
     from krakenws.exchange.faults import FaultPlan
     from krakenws.exchange.limits import Limits
     from krakenws.exchange.rest import RestApi
@@ -52,6 +53,7 @@ HEARTBEAT_S = 1.0
 IDLE_S = 60.0
 _TOO_FAST = "Exceeded msg rate"
 _INVALID_SESSION = "ESession:Invalid session"
+_NOT_SUBSCRIBED = "Subscription Not Found"
 
 
 class Subscription:
@@ -63,11 +65,12 @@ class Subscription:
         entry: the channel's catalog entry.
         values: its parameters, defaults filled in.
         channel: the wire's name of it, `book-10`.
+        channel_id: the wire's number of it on API v1; None for private channels.
         symbol: the pair as asked for; "" for private channels.
         sequence: the number of the last private frame.
     """
 
-    __slots__ = ("account", "channel", "client", "entry", "sequence", "symbol", "values")
+    __slots__ = ("account", "channel", "channel_id", "client", "entry", "sequence", "symbol", "values")
 
     def __init__(
         self, client: ServerProtocol, account: str, entry: Entry, values: Values, symbol: str
@@ -77,6 +80,7 @@ class Subscription:
         self.entry = entry
         self.values = values
         self.channel = client.dialect.client.channel(entry, values)
+        self.channel_id: int | None = None
         self.symbol = symbol
         self.sequence = 0
 
@@ -134,6 +138,10 @@ class Venue:
             Refusal: the pair, depth or channel is not offered here.
         """
         raise NotImplementedError
+
+    def delay_s(self, _subscription: Subscription, /) -> float:
+        """Return how long after its ack a subscription begins; asked once."""
+        return 0.0
 
     def begin(self, subscription: Subscription, now: float, /) -> None:
         """Send what a new subscriber is sent first; its acks are out."""
@@ -194,6 +202,7 @@ class ServerProtocol:
         self._outbox: list[bytes] = []
         self._now = now
         self._deadline = now + IDLE_S
+        self._delayed: list[tuple[float, Subscription]] = []  # with the times at which they begin
         self._connection_id = connection_id
         self._is_mute = False
         limits = venue.limits
@@ -228,6 +237,7 @@ class ServerProtocol:
         if not isinstance(message, dict):
             self._reply({}, self.dialect.error({}, "Malformed request"))
             return
+        message = given_fields(message)
         if self._pace is not None:
             if self._pace.delay(now):
                 self._reply(message, self.dialect.error(message, _TOO_FAST))
@@ -256,11 +266,15 @@ class ServerProtocol:
             self._reply(message, dialect.error(message, dialect.unknown(method)))
 
     def next_deadline(self) -> float:
-        """Return when `on_deadline` wants to be called: for a heartbeat, or to end an idle connection."""
-        return self._deadline
+        """Return when `on_deadline` wants to be called: for data, a heartbeat, or to end an idle client."""
+        if not self._delayed:
+            return self._deadline
+        return min(self._deadline, *(begins for begins, _ in self._delayed))
 
     def on_deadline(self, now: float) -> None:
         """Let time pass."""
+        if self._delayed:
+            self._begin_delayed(now)
         if now < self._deadline:
             return
         if self.subscriptions:
@@ -280,6 +294,7 @@ class ServerProtocol:
 
     def forsake(self, now: float) -> None:
         """End every subscription without a word: the client is there, but will never be sent anything."""
+        self._delayed.clear()
         while self.subscriptions:
             self._venue.unsubscribe(self.subscriptions.popitem()[1], now)
 
@@ -331,8 +346,7 @@ class ServerProtocol:
     def _subscribe(self, message: dict[str, Any], now: float, *, leave: bool) -> None:
         joined: list[Subscription] = []
         try:
-            token, wishes = self.dialect.wishes(message, self._access, leave=leave)
-            account = "" if token is None else self._venue.authorize(token)
+            account, wishes = self._read(message, leave=leave)
         except Refusal as refusal:
             self._refuse_each(message, refusal)
             return
@@ -349,38 +363,52 @@ class ServerProtocol:
             except Refusal as refusal:
                 self._reply(message, self.dialect.refusal(message, refusal, symbol))
         for subscription in joined:
+            delay_s = self._venue.delay_s(subscription)
+            if delay_s:
+                self._delayed.append((now + delay_s, subscription))
+            else:
+                self._venue.begin(subscription, now)
+
+    def _begin_delayed(self, now: float) -> None:
+        due = [delayed for delayed in self._delayed if delayed[0] <= now]
+        self._delayed = [delayed for delayed in self._delayed if delayed[0] > now]
+        for _, subscription in sorted(due, key=lambda delayed: delayed[0]):
             self._venue.begin(subscription, now)
+
+    def _read(self, message: dict[str, Any], *, leave: bool) -> tuple[str, list[Wish]]:
+        """Return the account and what a request asks for, in its order."""
+        channel_id = self.dialect.channel_id(message) if leave else None
+        if channel_id is not None:  # all depths or intervals that share it: v1.md 4.1
+            found = [s for s in self.subscriptions.values() if s.channel_id == channel_id]
+            if not found:
+                raise Refusal(_NOT_SUBSCRIBED)
+            return "", [(s.entry, s.values, s.symbol) for s in found]
+        token, wishes = self.dialect.wishes(message, self._access, leave=leave)
+        return "" if token is None else self._venue.authorize(token), wishes
 
     def _join(self, message: dict[str, Any], subscription: Subscription, now: float) -> None:
         key = (subscription.channel, subscription.symbol)
         if key in self.subscriptions:
             raise Refusal("Already subscribed")
-        channel_id = self._venue.subscribe(subscription, now)
+        subscription.channel_id = self._venue.subscribe(subscription, now)
         if not self.subscriptions:
             self._deadline = now + HEARTBEAT_S
         self.subscriptions[key] = subscription
-        self._ack(message, subscription, channel_id)
+        self._ack(message, subscription)
 
     def _leave(self, message: dict[str, Any], subscription: Subscription, now: float) -> None:
         known = self.subscriptions.pop((subscription.channel, subscription.symbol), None)
         if known is None:
-            raise Refusal("Subscription Not Found")
+            raise Refusal(_NOT_SUBSCRIBED)
+        self._delayed = [delayed for delayed in self._delayed if delayed[1] is not known]
         self._venue.unsubscribe(known, now)
         if not self.subscriptions:
             self._deadline = now + IDLE_S
-        self._ack(message, subscription, leave=True)
+        self._ack(message, known, leave=True)
 
-    def _ack(
-        self,
-        message: dict[str, Any],
-        subscription: Subscription,
-        channel_id: int | None = None,
-        *,
-        leave: bool = False,
-    ) -> None:
+    def _ack(self, message: dict[str, Any], subscription: Subscription, *, leave: bool = False) -> None:
         ceiling = self._venue.max_rate_count
-        answer = self.dialect.ack(subscription, leave=leave, channel_id=channel_id, max_rate_count=ceiling)
-        self._reply(message, answer)
+        self._reply(message, self.dialect.ack(subscription, leave=leave, max_rate_count=ceiling))
 
     def _trade(self, entry: Entry, message: dict[str, Any], now: float) -> None:
         try:

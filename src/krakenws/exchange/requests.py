@@ -27,6 +27,11 @@ class Refusal(RequestRejected):
         super().__init__(code, code)
 
 
+def given_fields(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a request without its nulls: how many JSON libraries write a field that was not given."""
+    return {field: value for field, value in message.items() if value is not None}
+
+
 def is_reqid(value: object) -> bool:
     """Whether a value is a request number: an unsigned integer of 64 bits."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
@@ -62,17 +67,22 @@ def check_pair(pair: object) -> None:
 
 
 def channel_values(entry: Entry, asked: dict[str, Any], message_type: str) -> Values:
-    """Return a channel's parameters, defaults filled in; other channels' fields are refused (quirk F2)."""
+    """Return a channel's parameters, defaults filled in; other channels' fields are refused (quirk F2).
+
+    A null is a field that was not given, but for the interval of ohlc: an error string of Kraken's fits that.
+    """
     params = [param for param in entry.params if param.name not in _NOT_OPTIONS]
     known = {param.name for param in params} | {"name"} | ({"token"} if entry.access == PRIVATE else set())
-    for field in asked:
-        if field not in known:
+    for field, value in asked.items():
+        if field not in known and value is not None:
             raise Refusal(f"Unsupported field: '{field}' for the given msg type: {message_type}")
     values: Values = {}
     for param in params:
-        value = asked.get(param.name, param.default)
-        if value is None and param.name == "interval":
+        value = asked.get(param.name)
+        if value is None and param.name == "interval" and param.name in asked:
             raise Refusal("Subscription ohlc requires interval")
+        if value is None:
+            value = param.default
         if param.choices:
             name = f"{entry.name} {param.name}" if entry.name == "ohlc" else param.name
             if not _has_type(param, value):

@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     Answer = dict[str, Any]
     Truth = Callable[[dict[str, object]], None]
 
+SNAPSHOT_S = (0.4, 1.3)
+"""How long after its ack a book's snapshot comes, at least and at most: 0.7 to 1.3 s in captures of 2021 and
+2023, each pair in its own time, and 0.47 s in one of 2026. What other channels send first comes at once: the
+tickers of 2021 within 6 ms. Source: v1.md section 3, end; quirk B20."""
 SWEEP_US = 1_000_000
 """How old a market that nobody watches may get."""
 _TOKEN_BYTES = 32
@@ -89,6 +93,7 @@ class SandboxVenue(Venue):
         desk: the users' orders.
         keys: the API keys; that of the demo account is known from the start.
         tokens: the WebSocket tokens.
+        snapshot_s: between which bounds the delay of a book's snapshot is drawn.
 
     Raises:
         UsageError: a pair is unknown, or the rate is not above zero.
@@ -96,6 +101,7 @@ class SandboxVenue(Venue):
 
     apis = (1, 2)
     max_rate_count = INTERMEDIATE.ceiling
+    snapshot_s = SNAPSHOT_S
 
     def __init__(
         self,
@@ -113,6 +119,7 @@ class SandboxVenue(Venue):
         self._now = now
         self._truth = truth
         self._draws = Draws(seed)
+        self._draw_delay = uniform(seed, "snapshots")
         self.markets: dict[str, Market] = {}
         for instrument in instruments_of(pairs):
             self.markets[instrument.wsname] = Market(
@@ -180,7 +187,6 @@ class SandboxVenue(Venue):
 
     def subscribe(self, subscription: Subscription, now: float, /) -> int | None:
         """Admit it when there is such a pair, or its token allows the channel."""
-        now_us = self.at_us(now)
         if subscription.account:
             self.tokens.grant(subscription.account, now).require(subscription.entry.name)
             self.tokens.subscribed(subscription.account)
@@ -188,8 +194,14 @@ class SandboxVenue(Venue):
         market = self.markets.get(subscription.symbol)
         if market is None:
             raise Refusal(f"Currency pair not supported {subscription.symbol}")
-        market.advance(now_us)
         return market.feeds.channel_id(subscription.channel)
+
+    def delay_s(self, subscription: Subscription, /) -> float:
+        """Draw when a book's snapshot comes."""
+        if subscription.entry.name != "book":
+            return 0.0
+        least_s, most_s = self.snapshot_s
+        return least_s + (most_s - least_s) * self._draw_delay()
 
     def begin(self, subscription: Subscription, now: float, /) -> None:
         """Send what a new subscriber is sent first."""
@@ -197,7 +209,9 @@ class SandboxVenue(Venue):
             owner = self.tokens.grant(subscription.account, now).account
             self.desk.join(owner, subscription, self.catch_up(now))
         else:
-            self.markets[subscription.symbol].join(subscription)
+            market = self.markets[subscription.symbol]
+            market.advance(self.at_us(now))
+            market.join(subscription)
 
     def unsubscribe(self, subscription: Subscription, _now: float, /) -> None:
         """Send it nothing more."""

@@ -77,6 +77,15 @@ class ServerDialectV1(ServerDialect):
             raise Refusal("Pair(s) not found")
         return None, [(entry, values, pair) for entry, values in wanted for pair in pairs]
 
+    def channel_id(self, message: Message) -> int | None:
+        """Source: v1.md 5.5."""
+        if "subscription" in message or "channelID" not in message:
+            return None
+        channel_id = message["channelID"]
+        if type(channel_id) is not int:  # a bool would pass for one
+            raise Refusal("Malformed request")
+        return channel_id
+
     def command(self, entry: Entry, message: Message, access: str) -> tuple[str, Values]:
         if access != PRIVATE:
             raise Refusal(_WRONG_ENDPOINT[PRIVATE])
@@ -103,9 +112,7 @@ class ServerDialectV1(ServerDialect):
     def unknown(self, method: str) -> str:
         return "Unsupported event" if method else "Event(s) not found"
 
-    def ack(
-        self, subscription: Subscription, *, leave: bool, channel_id: int | None, max_rate_count: int
-    ) -> Message:
+    def ack(self, subscription: Subscription, *, leave: bool, max_rate_count: int) -> Message:
         entry = subscription.entry
         echo: Message = {"name": entry.name}
         echo.update((param.name, subscription.values[param.name]) for param in entry.params if param.always)
@@ -117,8 +124,8 @@ class ServerDialectV1(ServerDialect):
             "status": "unsubscribed" if leave else "subscribed",
             "subscription": echo,
         }
-        if channel_id is not None:
-            answer["channelID"] = channel_id
+        if subscription.channel_id is not None:
+            answer["channelID"] = subscription.channel_id
         if subscription.symbol:
             answer["pair"] = subscription.symbol
         return answer

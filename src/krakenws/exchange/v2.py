@@ -108,7 +108,6 @@ class ServerDialectV2(ServerDialect):
         subscription: Subscription,
         *,
         leave: bool,
-        channel_id: int | None,  # noqa: ARG002 - channels are named
         max_rate_count: int,  # noqa: ARG002 - told by executions alone
     ) -> Message:
         result: Message = {"channel": subscription.channel}

@@ -26,6 +26,7 @@ class StubVenue(Venue):
         self.ended: list[Subscription] = []
         self.commands: list[tuple[str, str, Values]] = []
         self.answers: list[dict[str, Any]] = [{"status": "ok"}]
+        self.delays_s: dict[str, float] = {}
 
     def authorize(self, token: str) -> str:
         if token != "good":
@@ -36,6 +37,9 @@ class StubVenue(Venue):
         if subscription.symbol and subscription.symbol not in PAIRS:
             raise Refusal(f"Currency pair not supported {subscription.symbol}")
         return PAIRS.get(subscription.symbol)
+
+    def delay_s(self, subscription: Subscription, /) -> float:
+        return self.delays_s.get(subscription.symbol, 0.0)
 
     def begin(self, subscription: Subscription, _now: float, /) -> None:
         self.begun.append(subscription)
@@ -261,12 +265,59 @@ def test_unsubscribing_ends_the_data_of_that_pair_alone() -> None:
     request = {**subscribe("book", depth=25), "event": "unsubscribe", "reqid": 2}
     assert talk.say(request) == [
         (
-            b'{"channelName":"book-25","event":"subscriptionStatus","pair":"XBT/USD","reqid":2,'
+            b'{"channelID":336,"channelName":"book-25","event":"subscriptionStatus","pair":"XBT/USD","reqid":2,'
             b'"status":"unsubscribed","subscription":{"depth":25,"name":"book"}}'
         )
     ]
     assert [ended.symbol for ended in talk.venue.ended] == ["XBT/USD"]
     assert list(talk.protocol.subscriptions) == [("book-25", "ETH/EUR")]
+
+
+def test_a_channel_id_unsubscribes_every_depth_that_shares_it_and_nothing_else() -> None:
+    talk = Conversation()
+    talk.say(subscribe("book", ["XBT/USD", "ETH/EUR"], depth=25))
+    talk.say(subscribe("book", depth=10))
+    answers = [json.loads(f) for f in talk.say({"event": "unsubscribe", "channelID": 336, "reqid": 9})]
+    assert [(a["channelID"], a["channelName"], a["pair"], a["reqid"], a["status"]) for a in answers] == [
+        (336, "book-25", "XBT/USD", 9, "unsubscribed"),
+        (336, "book-10", "XBT/USD", 9, "unsubscribed"),
+    ]
+    assert list(talk.protocol.subscriptions) == [("book-25", "ETH/EUR")]
+    for channel_id, error in ((336, "Subscription Not Found"), ("864", "Malformed request")):
+        assert talk.error({"event": "unsubscribe", "channelID": channel_id}) == error
+
+
+def test_a_null_is_a_field_that_was_not_given() -> None:
+    talk = Conversation()
+    assert talk.say({"event": "ping", "reqid": None}) == [b'{"event":"pong"}']
+    ack = json.loads(talk.say({**subscribe("book", depth=None, interval=None), "reqid": None})[0])
+    assert (ack["channelName"], "reqid" in ack) == ("book-10", False)
+    talk = Conversation(private=True)
+    request = {**subscribe("ownTrades", None, token="good", snapshot=None), "pair": None}
+    assert json.loads(talk.say(request)[0])["status"] == "subscribed"
+    order = {"pair": "XBT/USD", "type": "buy", "ordertype": "market", "volume": "1"}
+    talk.say({"event": "addOrder", "token": "good", **order, "price": None, "userref": None, "reqid": None})
+    assert talk.venue.commands == [("account", "addOrder", order)]
+
+
+def test_data_that_is_delayed_comes_at_its_time_while_other_data_go_on() -> None:
+    talk = Conversation()
+    talk.venue.delays_s = {"XBT/USD": 0.75, "ETH/EUR": 0.25}
+    assert len(talk.say(subscribe("trade", ["XBT/USD", "ETH/EUR"]), now=1.0)) == 2
+    assert talk.protocol.next_deadline() == 1.25
+    assert talk.tick(1.25) == [b"data of ETH/EUR"]
+    assert talk.protocol.next_deadline() == 1.75
+    assert talk.tick(2.5) == [b"data of XBT/USD", b'{"event":"heartbeat"}']
+    assert talk.tick(3.0) == [b'{"event":"heartbeat"}']
+
+
+def test_delayed_data_of_who_left_or_is_gone_are_never_sent() -> None:
+    talk = Conversation()
+    talk.venue.delays_s = {"XBT/USD": 0.5, "ETH/EUR": 0.5}
+    talk.say(subscribe("trade", ["XBT/USD", "ETH/EUR"]), now=1.0)
+    talk.say({**subscribe("trade"), "event": "unsubscribe"}, now=1.1)
+    talk.protocol.forsake(1.2)
+    assert talk.tick(1.5) == []
 
 
 def test_heartbeats_come_each_second_once_subscribed_whatever_else_is_sent() -> None:

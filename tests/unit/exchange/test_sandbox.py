@@ -20,7 +20,7 @@ from krakenws.exchange.keys import CANCEL, DEMO_ACCOUNT, DEMO_KEY, DEMO_SECRET, 
 from krakenws.exchange.protocol import ServerProtocol
 from krakenws.exchange.ratecounter import PRO, STARTER, Tier
 from krakenws.exchange.rest import HttpRequest
-from krakenws.exchange.sandbox import SandboxVenue
+from krakenws.exchange.sandbox import SNAPSHOT_S, SandboxVenue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ class Exchange:
         self.venue = SandboxVenue(
             seed=seed, pairs=pairs, start_us=START_US, now=START_S, truth=self.truth.append, **more
         )
-        self.clients: list[Client] = []
+        self.venue.snapshot_s = (0.0, 0.0)
         self._nonce = 0
 
     def public(self) -> Client:
@@ -152,6 +152,46 @@ def orders_of(news: list[Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 # -- public
+
+
+def test_snapshots_of_books_come_after_a_while_in_another_order_and_before_their_updates() -> None:
+    pairs = ["XBT/USD", "ETH/USD", "XBT/EUR", "ETH/EUR", "SOL/USD", "XRP/USD"]
+
+    def story(seed: int) -> list[tuple[float, str]]:
+        exchange = Exchange(seed, pairs)
+        exchange.venue.snapshot_s = SNAPSHOT_S
+        client = exchange.public()
+        acks = client.subscribe("book", *pairs)
+        assert [ack["pair"] for ack in acks] == pairs
+        assert client.subscribe("ticker", "XBT/USD")[1][-2] == "ticker"  # at once
+        begun: dict[str, float] = {}
+        for step in range(150):
+            exchange.wait(0.01)
+            client.protocol.on_deadline(exchange.now)
+            for frame in client.news():
+                if frame[-2] == "book-10":
+                    assert ("as" in frame[1]) == (frame[-1] not in begun)
+                    begun.setdefault(frame[-1], step / 100)
+        return [(begins, pair) for pair, begins in begun.items()]
+
+    told = story(1)
+    assert told == story(1)
+    assert told != story(2)
+    assert SNAPSHOT_S[0] - 0.02 <= told[0][0] <= told[-1][0] <= SNAPSHOT_S[1]
+    assert sorted(pair for _, pair in told) == sorted(pairs)
+    assert [pair for _, pair in told] != pairs
+
+
+def test_a_book_that_is_left_before_its_snapshot_has_none() -> None:
+    exchange = Exchange()
+    exchange.venue.snapshot_s = SNAPSHOT_S
+    client = exchange.public()
+    client.subscribe("book", "XBT/USD")
+    (ack,) = client.say("unsubscribe", pair=["XBT/USD"], subscription={"name": "book"})
+    assert ack["status"] == "unsubscribed"
+    exchange.wait(SNAPSHOT_S[1])
+    client.protocol.on_deadline(exchange.now)
+    assert client.news() == []
 
 
 def test_each_pair_is_acknowledged_with_its_channel_id_before_its_snapshot_comes() -> None:
