@@ -152,6 +152,7 @@ def test_the_truth_log_and_faults_from_the_start(krakenws: Command, tmp_path: Pa
     ("words", "sentence"),
     [
         (["--pairs", "NOPE"], "the sandbox has no pair NOPE"),
+        (["--pairs", ","], "--pairs ',' names no pair"),
         (["--faults", "nowhere.json"], "cannot read nowhere.json"),
         (["--faults", '{"fault": "earthquake"}'], "earthquake"),
         (["--truth", "nowhere/truth"], "cannot write nowhere/truth"),

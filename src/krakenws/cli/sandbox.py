@@ -63,7 +63,7 @@ def run_sandbox(
         now = monotonic()  # the clock of asyncio, which the server goes by
         venue = SandboxVenue(
             seed=seed,
-            pairs=[name.strip() for name in pairs.split(",") if name.strip()],
+            pairs=_names(pairs),
             rate=rate,
             start_us=time_ns() // 1000,
             now=now,
@@ -83,6 +83,13 @@ def _with_port(listen: str) -> str:
         return f"{DEFAULT_HOST}:{DEFAULT_PORT}"
     lacks_port = listen.endswith("]") or not (":" in listen or listen.isdecimal())
     return f"{listen}:{DEFAULT_PORT}" if lacks_port else listen
+
+
+def _names(pairs: str) -> list[str]:
+    names = [name.strip() for name in pairs.split(",") if name.strip()]
+    if pairs and not names:
+        raise UsageError(f"--pairs {pairs!r} names no pair; leave it out for all of them")
+    return names
 
 
 def _greeting(url: str) -> str:
