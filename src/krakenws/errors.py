@@ -93,6 +93,14 @@ class RemoteProtocolError(ProtocolError):
         self.close_code = close_code
 
 
+def place_of(error: BaseException) -> str:
+    """Return the function and line that raised an exception: its text may hold a secret, these do not."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        place, trace = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}", trace.tb_next
+    return place
+
+
 EXIT_CODES: tuple[tuple[int, str], ...] = (
     (0, "done; accepted; a stream ended as asked (--count, --for, Ctrl-C, SIGTERM, closed pipe)"),
     (1, "anything unforeseen: a defect of krakenws; -v shows the traceback"),

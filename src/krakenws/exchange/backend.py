@@ -98,7 +98,7 @@ class SandboxBackend(RestBackend):
 
     def failed(self, error: Exception, now: float, /) -> None:
         """Tell the truth log."""
-        self.venue.desk.failed(error, self.venue.at_us(now))
+        self.venue.failed(error, now)
 
     # Public
 

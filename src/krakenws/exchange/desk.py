@@ -27,6 +27,7 @@ from contextlib import suppress
 from decimal import ROUND_CEILING, Decimal
 from heapq import heappop, heappush
 
+from krakenws.errors import place_of
 from krakenws.exchange import balances, private
 from krakenws.exchange.changes import INVALID, amended_prices, edited_fields, text_of, worst_price
 from krakenws.exchange.checks import (
@@ -174,14 +175,8 @@ class Desk:
 
     def failed(self, error: Exception, now_us: int) -> None:
         """Tell the truth log of a mistake of our own: its kind and place, as its text may hold a secret."""
-        frame, line = None, 0
-        trace = error.__traceback__
-        while trace is not None:
-            frame, line, trace = trace.tb_frame, trace.tb_lineno, trace.tb_next
-        place = "" if frame is None else f"{frame.f_code.co_name}:{line}"
-        self._tell(
-            {"event": "InternalError", "error": type(error).__name__, "place": place, "time_us": now_us}
-        )
+        kind, place = type(error).__name__, place_of(error)
+        self._tell({"event": "InternalError", "error": kind, "place": place, "time_us": now_us})
 
     # Feeds
 

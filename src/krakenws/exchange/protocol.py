@@ -174,6 +174,9 @@ class Venue:
         """
         self.status = faults.system_status(now) or type(self).status
 
+    def failed(self, error: Exception, now: float, /) -> None:
+        """Take note that a client could not be served, by a mistake of our own."""
+
 
 class ServerProtocol:
     """One connected client.

@@ -334,6 +334,10 @@ class SandboxVenue(Venue):
 
     # Telling
 
+    def failed(self, error: Exception, now: float, /) -> None:
+        """Tell the truth log."""
+        self.desk.failed(error, self.at_us(now))
+
     def _positions(self, pair: str) -> Callable[[str], Decimal]:
         return lambda owner: self.desk.position(owner, pair)
 

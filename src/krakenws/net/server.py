@@ -9,6 +9,9 @@ receives. What a turn gathers for a client leaves in one write, however many fra
 A reader that falls behind is bounded by its write buffer. A venue with a clock of its own does not wait: such
 a reader is cut. A patient venue (a replay at full speed) waits until its readers have room, and cuts one that
 takes nothing at all for `STALL_S`.
+
+A mistake of ours in serving one client costs that client: it is closed with 1011, and standard error is told
+why. One in the venue's own doings ends the server, for then nobody could trust what it says.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import signal
 import socket
 import ssl
 import struct
+import sys
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -32,7 +36,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Response
 from websockets.protocol import State
 
-from krakenws.errors import UsageError
+from krakenws.errors import UsageError, place_of
 from krakenws.exchange.fault_rules import CLOSE, FREEZE
 from krakenws.exchange.faults import Page
 from krakenws.exchange.limits import Visitors
@@ -91,11 +95,6 @@ class _Client:
         """Take in one frame of the client."""
         self.protocol.receive(frame, now)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing the client says matters any more."""
-        return False
-
     def _write(self, frames: list[bytes]) -> int:
         transport = self.connection.transport
         websocket = self.connection.protocol
@@ -142,10 +141,6 @@ class _FaultyClient(_Client):
         if self.line.end is None:
             self.protocol.receive(frame, now)
 
-    @property
-    def is_over(self) -> bool:
-        return self.line.end is not None
-
 
 def _directory(apis: tuple[int, ...]) -> str:
     """Return where what is, for who asked elsewhere."""
@@ -171,10 +166,12 @@ class Server:
 
     Attributes:
         cut: readers that were disconnected because they fell behind.
+        failed: how often serving a client failed, by a mistake of our own; it was disconnected.
     """
 
     def __init__(self, venue: Venue) -> None:
         self.cut = 0
+        self.failed = 0
         self._venue = venue
         self._status = venue.status
         self._clients: set[_Client] = set()
@@ -224,12 +221,15 @@ class Server:
             deadline = self._venue.next_deadline()
             if deadline is not None and deadline <= now:
                 self._venue.on_deadline(now)
-            if self._venue.status != self._status:
-                self._status = self._venue.status
-                for client in self._clients:
-                    client.protocol.announce_status()
-            for client in self._clients:
-                client.protocol.on_deadline(now)
+            is_news = self._venue.status != self._status
+            self._status = self._venue.status
+            for client in tuple(self._clients):
+                try:
+                    if is_news:
+                        client.protocol.announce_status()
+                    client.protocol.on_deadline(now)
+                except Exception as error:  # noqa: BLE001 - the others must outlive it
+                    self._fail(client, error)
             await self._flush_all()
             if self._venue.finished:
                 return
@@ -292,7 +292,11 @@ class Server:
 
     async def _flush_all(self) -> None:
         for client in tuple(self._clients):
-            backlog_bytes = client.flush()
+            try:
+                backlog_bytes = client.flush()
+            except Exception as error:  # noqa: BLE001 - the others must outlive it
+                self._fail(client, error)
+                continue
             if self._venue.patient and backlog_bytes > WRITE_BUFFER_BYTES:
                 try:
                     async with asyncio.timeout(STALL_S):
@@ -313,6 +317,23 @@ class Server:
             client.connection.protocol.send_close(code, reason)
             client.connection.send_data()
         asyncio.get_running_loop().call_later(CLOSE_S, client.connection.transport.abort)
+
+    def _fail(self, client: _Client, error: Exception) -> None:
+        """Give up a client that a mistake of ours kept from being served."""
+        self._report(error)
+        self._forget(client)
+        self._say_goodbye(client, 1011, "internal error")
+
+    def _report(self, error: Exception) -> None:
+        """Tell of a mistake of ours: its kind and place, as its text may hold a secret."""
+        self.failed += 1
+        with contextlib.suppress(Exception):  # a closed standard error, a truth log that is full
+            print(
+                "krakenws: a client was disconnected by a defect of this server"
+                f" ({type(error).__name__} at {place_of(error)}), the others are served on",
+                file=sys.stderr,
+            )
+            self._venue.failed(error, asyncio.get_running_loop().time())
 
     def _cut(self, client: _Client) -> None:
         self.cut += 1
@@ -366,21 +387,40 @@ class Server:
         )
         self._clients.add(client)
         try:
-            client.flush()
-            self._wake.set()
-            while True:
+            self._serve(client)
+            while client in self._clients:
                 frame = await connection.recv(decode=False)
-                client.receive(frame, loop.time())
-                client.flush()
-                self._wake.set()
-                if client.is_over:
-                    await connection.wait_closed()
+                if client in self._clients:  # still: it may have been given up meanwhile
+                    self._serve(client, frame)
+            await connection.wait_closed()
         except ConnectionClosed:
             pass
         finally:
             self._clients.discard(client)
             self._frozen.discard(client)
-            protocol.closed(loop.time())
+            self._forget(client)
+
+    def _serve(self, client: _Client, frame: bytes | None = None) -> None:
+        """Take in a client's frame, if there is one, and write what there is for it."""
+        try:
+            if frame is not None:
+                client.receive(frame, asyncio.get_running_loop().time())
+            client.flush()
+        except Exception as error:  # noqa: BLE001 - the others must outlive it
+            self._fail(client, error)
+        self._wake.set()
+
+    def _forget(self, client: _Client) -> None:
+        """Let the venue forget a client that is gone."""
+        now = asyncio.get_running_loop().time()
+        is_left = False
+        while not is_left:
+            try:
+                client.protocol.closed(now)
+                is_left = True
+            except Exception as error:  # noqa: BLE001 - the others must outlive it
+                self._report(error)
+                is_left = not client.protocol.subscriptions  # each try has ended one
 
     async def _close(self, websockets: WebSocketServer) -> None:
         """Say goodbye (1001) to all at once; who does not answer in time is cut off."""

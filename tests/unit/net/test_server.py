@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -214,6 +215,78 @@ class Flood(Venue):
     def on_deadline(self, _now: float, /) -> None:
         for subscription in self.subscriptions:
             subscription.client.publish(b"x" * 65536)
+
+
+class Landmine(Venue):
+    """Serves everybody but who subscribes the pair that names where our code is broken."""
+
+    def __init__(self) -> None:
+        self.subscribed: list[Subscription] = []
+        self.told: list[str] = []
+
+    def subscribe(self, subscription: Subscription, _now: float, /) -> int:
+        self.subscribed.append(subscription)
+        self.stumble(subscription, "REQUEST/USD")
+        return 340
+
+    def delay_s(self, subscription: Subscription, /) -> float:
+        return 0.01 if subscription.symbol == "DEADLINE/USD" else 0.0
+
+    def begin(self, subscription: Subscription, _now: float, /) -> None:
+        self.stumble(subscription, "DEADLINE/USD")
+        if subscription.symbol == "FLUSH/USD":
+            subscription.client.publish(None)  # type: ignore[arg-type]  # the mistake
+        for frame in TICKERS:
+            subscription.client.publish(frame)
+
+    def unsubscribe(self, subscription: Subscription, _now: float, /) -> None:
+        self.subscribed.remove(subscription)
+        self.stumble(subscription, "LEAVING/USD")
+
+    def failed(self, error: Exception, _now: float, /) -> None:
+        self.told.append(str(error))
+
+    def stumble(self, subscription: Subscription, where: str) -> None:
+        if subscription.symbol == where:
+            raise KeyError("what might be a secret")
+
+    def next_deadline(self) -> float | None:
+        return None
+
+
+@pytest.mark.parametrize("where", ["REQUEST", "DEADLINE", "FLUSH", "LEAVING"])
+def test_a_mistake_of_ours_costs_the_client_it_concerns_and_nobody_else(
+    where: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    venue = Landmine()
+
+    async def scene() -> None:
+        async with serving(venue) as (server, url), connect(url) as victim:
+            other = await subscribed(url)
+            await receive(other, len(TICKERS))
+            pairs = ["LEAVING/USD", "FLUSH/USD"] if where == "LEAVING" else [f"{where}/USD"]
+            request = {"event": "subscribe", "pair": pairs, "subscription": {"name": "ticker"}}
+            await victim.send(json.dumps(request))
+            with contextlib.suppress(ConnectionClosed):
+                async for _ in victim:
+                    pass
+            assert (victim.close_code, victim.close_reason) == (1011, "internal error")
+            assert server.failed == 1 + (where == "LEAVING")
+            await other.send('{"event":"ping"}')
+            while json.loads(await other.recv()) != {"event": "pong"}:
+                pass
+            assert json.loads(await other.recv()) == {"event": "heartbeat"}  # time goes on as well
+            await other.close()
+            again = await subscribed(url)
+            await again.close()
+
+    timed(scene())
+    assert all(subscription.symbol in {"XBT/USD", "REQUEST/USD"} for subscription in venue.subscribed)
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == len(venue.told) == 1 + (where == "LEAVING")
+    assert all("a client was disconnected by a defect of this server (" in line for line in said)
+    assert ("KeyError at stumble:" in said[-1]) == (where != "FLUSH")
+    assert "secret" not in str(said)
 
 
 def silent_client(url: str) -> socket.socket:
