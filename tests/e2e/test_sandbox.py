@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from krakenws.exchange.keys import DEMO_KEY, DEMO_SECRET
+from tests.support.command import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,19 +176,69 @@ def _is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the child in /proc")
+def _child_of(pid: int) -> int:
+    """Return the process that another one has started, as soon as it has."""
+    until = time.monotonic() + DEADLINE_S
+    while not (children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        assert time.monotonic() < until, "no sandbox was started"
+    (child,) = map(int, children)
+    return child
+
+
+def _port_of(pid: int) -> int:
+    """Return the port of 127.0.0.1 on which a process listens."""
+    files = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (port,) = [
+        int(local.removeprefix("0100007F:"), 16)
+        for _, local, _, state, *_, inode in (row[:10] for row in rows)
+        if state == "0A" and f"socket:[{inode}]" in files
+    ]
+    return port
+
+
+def _wait_for_the_end_of(pid: int) -> None:
+    until = time.monotonic() + 5.0
+    while _is_alive(pid):
+        assert time.monotonic() < until, "the sandbox is still there"
+        os.sched_yield()
+
+
+in_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the child in /proc")
+
+
+@in_proc
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
 def test_a_sandbox_of_ones_own_does_not_outlive_the_command(krakenws: Command, end: int) -> None:
     with krakenws.start("--sandbox", "ticker", "XBT/USD", "-oraw") as process:
         process.line()
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        (child,) = map(int, children)
+        child = _child_of(process.pid)
+        port = _port_of(child)
         os.kill(process.pid, end)
         process.finish()
-        until = time.monotonic() + 5.0
-        while _is_alive(child):
-            assert time.monotonic() < until, "the sandbox is still there"
-            os.sched_yield()
+        _wait_for_the_end_of(child)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+
+
+@in_proc
+def test_a_command_killed_while_its_sandbox_starts_leaves_none(krakenws: Command) -> None:
+    with krakenws.start("--sandbox", "ticker", "XBT/USD", "-oraw") as process:
+        child = _child_of(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        process.finish()
+        _wait_for_the_end_of(child)
+
+
+def test_a_sandbox_that_cannot_start_is_one_sentence_and_exit_code_4(
+    krakenws: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif '--until-eof' in sys.orig_argv: os._exit(3)\n"
+    )
+    result = krakenws.run("--sandbox", "ping", PYTHONPATH=str(tmp_path))
+    assert result.code == 4
+    assert result.sentence == "the sandbox exchange did not start; try 'krakenws sandbox' to see why"
 
 
 def test_what_is_no_sandbox_on_the_default_port_is_not_taken_for_one(krakenws: Command) -> None:

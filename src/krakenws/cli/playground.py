@@ -1,4 +1,9 @@
-"""`--sandbox` on any command: the sandbox exchange instead of Kraken, with the demo account's key."""
+"""`--sandbox` on any command: the sandbox exchange instead of Kraken, with the demo account's key.
+
+One that is started for a run is a child process: its market and its event loop do not slow the reader down,
+and the command's own path stays the one that leads to Kraken. It takes a free port of loopback and ends with
+its standard input, which only this process holds open: however we end, also by SIGKILL, it is gone at once.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     from krakenws.options import Options
 
 _LOOK_S = 0.5
+_START_S = 30.0
+_STOP_S = 5.0
+_NO_START = "the sandbox exchange did not start; try 'krakenws sandbox' to see why"
 
 
 class Playground:
@@ -37,15 +45,17 @@ class Playground:
 
     def __enter__(self) -> Playground:  # noqa: PYI034 - nobody derives from it
         if not self._url:
-            self._url = _listening() or self._start()
+            try:
+                self._url = _listening() or self._start()
+            except BaseException:
+                self._stop()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.communicate()  # closes its standard input, too
+        self._stop()
 
     def options(self, options: Options) -> Options:
         """Return options that lead to the sandbox.
@@ -62,9 +72,14 @@ class Playground:
         return replace(options, public_url=base, private_url=f"{base}/auth", rest_url=rest_url)
 
     def _start(self) -> str:
-        """Start a sandbox on a free port and return its URL."""
-        # -P: not the drop-in of the directory we happen to be in. A session of its own, for Ctrl-C is ours;
-        # and it ends with its standard input, so that it does not outlive us however we end.
+        """Start a sandbox on a free port and return its URL.
+
+        Raises:
+            ConnectionFailed: it cannot be started, ended at once, or says nothing for `_START_S`.
+        """
+        from threading import Timer
+
+        # -P: not the drop-in of the directory we happen to be in. A session of its own, for Ctrl-C is ours.
         command = [
             sys.executable,
             "-P",
@@ -78,23 +93,43 @@ class Playground:
             "-o",
             "text",
         ]
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and words
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=_environment(),
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None  # noqa: S101 - asked for above
-        for line in self._process.stdout:
-            name, colon, value = line.partition(": ")
-            if name == "public" and colon:
-                self._note(
-                    "started a sandbox exchange for this run; 'krakenws sandbox' starts one that lasts"
-                )
-                return value.strip()
-        raise ConnectionFailed("the sandbox exchange did not start; try 'krakenws sandbox' to see why")
+        try:
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own interpreter and words
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=_environment(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ConnectionFailed(f"{_NO_START} ({error.strerror})") from None
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        patience = Timer(_START_S, process.kill)
+        patience.daemon = True
+        patience.start()
+        try:
+            for line in process.stdout:
+                name, colon, value = line.partition(": ")
+                if name == "public" and colon:
+                    self._note(
+                        "started a sandbox exchange for this run; 'krakenws sandbox' starts one that lasts"
+                    )
+                    return value.strip()
+        finally:
+            patience.cancel()
+        raise ConnectionFailed(_NO_START)
+
+    def _stop(self) -> None:
+        """End the sandbox that was started, if one was."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=_STOP_S)  # closes its standard input, too
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
 
 def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
