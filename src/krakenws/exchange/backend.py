@@ -8,6 +8,7 @@ Source: docs.kraken.com/api/docs/rest-api; captured answers of 2025 and 2026; au
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from decimal import Decimal
 from json import loads
 
@@ -23,7 +24,7 @@ from krakenws.exchange.rest import RestApi, RestBackend
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from krakenws.exchange.desk import File
     from krakenws.exchange.instruments import Asset, Instrument
@@ -47,7 +48,7 @@ class SandboxRest(RestApi):
 
     def answer(self, request: HttpRequest, now: float) -> HttpResponse:
         """Return the answer to a request."""
-        self._venue.at_us(now)
+        self._venue.catch_up(now)
         return super().answer(request, now)
 
 
@@ -232,8 +233,9 @@ class SandboxBackend(RestBackend):
     def add_order(self, grant: Grant, instrument: Instrument, fields: Fields, now: float, /) -> Json:
         """Place an order."""
         market = self.venue.markets[instrument.wsname]
-        at_us = market.advance(self.venue.at_us(now))
-        record = self.venue.desk.add(grant.account, market, fields, at_us)
+        at_us = market.advance(self.venue.catch_up(now))
+        with self._telling(grant, "AddOrder", fields):
+            record = self.venue.desk.add(grant.account, market, fields, at_us)
         answer: dict[str, Json] = {"descr": {"order": private.describe(record)}}
         if record.order_id:
             answer["txid"] = [record.order_id]
@@ -243,15 +245,25 @@ class SandboxBackend(RestBackend):
         """Cancel what is named."""
         file, now_us = self._file(grant), self.venue.catch_up(now)
         found = file.by_client_id(value) if field == "cl_ord_id" else file.named(value)
-        if not found:
-            raise Refusal(UNKNOWN_ORDER)
-        for record in found:
-            self.venue.desk.cancel(record, now_us)
+        with self._telling(grant, "CancelOrder", {field: value}):
+            if not found:
+                raise Refusal(UNKNOWN_ORDER)
+            for record in found:
+                self.venue.desk.cancel(record, now_us)
         return len(found)
+
+    @contextmanager
+    def _telling(self, grant: Grant, method: str, asked: Fields) -> Iterator[None]:
+        """Tell the truth log of a refusal."""
+        try:
+            yield
+        except Refusal as refusal:
+            self.venue.refused(grant.account, method, asked, refusal.code)
+            raise
 
     def _market(self, instrument: Instrument) -> Market:
         market = self.venue.markets[instrument.wsname]
-        market.advance(self.venue.now_us)
+        market.advance(self.venue.reached_us)
         return market
 
     def _file(self, grant: Grant) -> File:

@@ -141,16 +141,14 @@ class Desk:
     Args:
         markets: by wsname.
         draws: for the ids of orders and trades.
-        tell: the truth log.
+        tell: the truth log: takes an event, its time, and its fields by name.
 
     Attributes:
         files: by account name.
         status: the system's, which decides what is taken.
     """
 
-    def __init__(
-        self, markets: Mapping[str, Market], draws: Draws, tell: Callable[[dict[str, object]], None]
-    ) -> None:
+    def __init__(self, markets: Mapping[str, Market], draws: Draws, tell: Callable[..., None]) -> None:
         self.files: dict[str, File] = {}
         self.status = "online"
         self._markets = markets
@@ -169,14 +167,13 @@ class Desk:
         known = self.files.get(owner)
         return ZERO if known is None else known.account.position(pair)
 
-    def has_orders(self, pair: str) -> bool:
-        """Whether any user's order is live on a pair (wsname)."""
-        return bool(self._live[pair])
+    def orders_on(self, pair: str) -> Mapping[str, OrderRecord]:
+        """Return the users' live orders on a pair (wsname), by id."""
+        return self._live[pair]
 
     def failed(self, error: Exception, now_us: int) -> None:
         """Tell the truth log of a mistake of our own: its kind and place, as its text may hold a secret."""
-        kind, place = type(error).__name__, place_of(error)
-        self._tell({"event": "InternalError", "error": kind, "place": place, "time_us": now_us})
+        self._tell("InternalError", now_us, error=type(error).__name__, place=place_of(error))
 
     # Feeds
 
@@ -220,7 +217,7 @@ class Desk:
         self._check_modes(market, terms)
         if terms.cl_ord_id and file.by_client_id(terms.cl_ord_id):
             raise Refusal(INVALID + "cl_ord_id")
-        self._check_limits(file, market, terms)
+        self._check_limits(file, market, terms, now_us)
         record = OrderRecord(self.new_id("O"), owner, instrument, terms, now_us)
         if terms.order_type == SETTLE_POSITION:
             return self._settle(file, record, now_us)
@@ -234,7 +231,8 @@ class Desk:
             self._register(file, record)
             heappush(self._starts, (terms.start_us, record.order_id, record))
             self._publish(record, private.pending, now_us)
-            self._tell_order("Scheduled", record, now_us, start_us=terms.start_us)
+            order = terms.order(record.order_id, owner)
+            self._tell_order("Scheduled", record, now_us, start_us=terms.start_us, order=order)
             return record
         self._submit(file, market, record, now_us)
         return record
@@ -304,7 +302,7 @@ class Desk:
         if terms.qty <= old.filled:
             raise Refusal(INVALID + "volume")
         terms = replace(terms, qty=terms.qty - old.filled)
-        self._check_limits(file, market, terms)
+        self._check_limits(file, market, terms, now_us)
         record = OrderRecord(self.new_id("O"), owner, market.instrument, terms, now_us)
         file.account.release(old.order_id)
         try:
@@ -357,7 +355,7 @@ class Desk:
         """Let the dead man's switch fire after a time, in seconds, 0 for never; return when, or None."""
         file = self.files[owner]
         file.switch_us = now_us + timeout_s * 1_000_000 if timeout_s else None
-        self._tell({"event": "Switch", "account": owner, "fires_us": file.switch_us, "time_us": now_us})
+        self._tell("Switch", now_us, account=owner, fires_us=file.switch_us)
         return file.switch_us
 
     # Time
@@ -379,7 +377,7 @@ class Desk:
                         file.switch_us = now_us + 1_000_000
                         continue
                     file.switch_us = None
-                    self._tell({"event": "SwitchFired", "account": owner, "time_us": now_us})
+                    self._tell("SwitchFired", now_us, account=owner)
                     self.cancel_all(owner, now_us, "Cancel all orders after timeout")
             if self._starts and self._starts[0][0] == due_us:
                 record = heappop(self._starts)[2]
@@ -452,7 +450,7 @@ class Desk:
             event.qty,
             event.time_us,
             taker=taker,
-            usd_rate=self._usd_rate(market),
+            usd_rate=self._usd_rate(market, event.time_us),
             trade_id=trade_id,
         )
         record.fill(event.price, event.qty, settlement)
@@ -462,11 +460,13 @@ class Desk:
             "Settled",
             record,
             event.time_us,
-            trade_id=trade_id,
-            price=str(event.price),
-            qty=str(event.qty),
-            cost=str(fill.cost),
-            fee=str(fill.fee),
+            exec_id=trade_id,
+            trade_id=event.trade_id,
+            role="taker" if taker else "maker",
+            price=event.price,
+            qty=event.qty,
+            cost=fill.cost,
+            fee=fill.fee,
         )
         self._publish(record, private.filled, event.time_us)
         kind = MARGIN if record.terms.leverage else TRADE
@@ -510,8 +510,8 @@ class Desk:
         if short > 0:
             posting = account.deposit(asset, short)
             account.lent[asset] = account.lent.get(asset, ZERO) + short
+            self._tell_order("Lent", record, at_us, asset=asset, amount=short)
             self._enter(record.owner, CREDIT, record.order_id, [posting], at_us)
-            self._tell_order("Lent", record, at_us, asset=asset, amount=str(short))
 
     def _place_close(self, parent: OrderRecord, due: CloseOrderDue, market: Market, now_us: int) -> None:
         """Place the conditional close of a fill, its relative prices taken from the market as it is now."""
@@ -568,7 +568,17 @@ class Desk:
         record.end(status, now_us, reason)
         self._drop(file, record)
         file.ended.append(record)
-        self._tell_order("Ended", record, now_us, status=status, reason=reason, filled=str(record.filled))
+        self._tell_order(
+            "Ended",
+            record,
+            now_us,
+            status=status,
+            reason=reason,
+            qty=record.qty,
+            filled=record.filled,
+            cost=record.cost,
+            fee=record.fee,
+        )
         self._publish(record, private.ended, now_us)
 
     def _settle(self, file: File, record: OrderRecord, now_us: int) -> OrderRecord:
@@ -578,6 +588,7 @@ class Desk:
             record.order_id = ""
             return record
         postings = file.account.settle_position(record.instrument, side=terms.side, qty=terms.qty)
+        self._tell_order("PositionSettled", record, now_us, side=terms.side, qty=terms.qty)
         self._register(file, record)
         self._accepted(record, now_us)
         self._enter(record.owner, SETTLED, record.order_id, postings, now_us)
@@ -601,7 +612,7 @@ class Desk:
         check_status(self.status, terms)
         check_status(market.instrument.status, terms)
 
-    def _check_limits(self, file: File, market: Market, terms: Terms) -> None:
+    def _check_limits(self, file: File, market: Market, terms: Terms, now_us: int) -> None:
         """Pass if the account's tier allows one more order like this."""
         if terms.start_us is not None:
             scheduled = sum(record.status == PENDING for record in file.live.values())
@@ -614,7 +625,7 @@ class Desk:
             market.instrument.wsname,
             terms,
             price or market.instrument.start_price,
-            lambda pair: self._usd_rate(self._markets[pair]),
+            lambda pair: self._usd_rate(self._markets[pair], now_us),
         )
 
     def _hold(
@@ -660,13 +671,13 @@ class Desk:
             except Refusal as refusal:
                 self._cancel([record], now_us, refusal.code)
 
-    def _usd_rate(self, market: Market) -> Decimal:
+    def _usd_rate(self, market: Market, at_us: int) -> Decimal:
         """Return US dollars for one of a pair's quote currency; by way of bitcoin where there is no pair."""
         quote = market.instrument.quote
         if quote == "ZUSD":
             return Decimal(1)
         last = {
-            (m.instrument.base, m.instrument.quote): m.engine.last_price or m.instrument.start_price
+            (m.instrument.base, m.instrument.quote): m.price_at(at_us)
             for m in self._markets.values()
             if quote in {m.instrument.base, m.instrument.quote} or m.instrument.wsname == "XBT/USD"
         }
@@ -687,6 +698,18 @@ class Desk:
         """Enter changes of an account's balances in its ledger, and tell who listens to them."""
         for posting in postings:
             entry = LedgerEntry(self.new_id("L"), ref_id, kind, posting, at_us)
+            self._tell(
+                "Ledger",
+                at_us,
+                account=owner,
+                ledger_id=entry.ledger_id,
+                ref_id=ref_id,
+                type=kind[0],
+                asset=posting.asset,
+                amount=posting.amount,
+                fee=posting.fee,
+                balance=posting.balance,
+            )
             for subscription in self.files[owner].subscriptions["balances"]:
                 subscription.publish(balances.update(entry))
 
@@ -715,14 +738,12 @@ class Desk:
 
     def _tell_order(self, event: str, record: OrderRecord, now_us: int, **more: object) -> None:
         self._tell(
-            {
-                "event": event,
-                "order_id": record.order_id,
-                "account": record.owner,
-                "pair": record.instrument.wsname,
-                "time_us": now_us,
-                **more,
-            }
+            event,
+            now_us,
+            order_id=record.order_id,
+            account=record.owner,
+            pair=record.instrument.wsname,
+            **more,
         )
 
 

@@ -111,24 +111,40 @@ class Market:
 
     def advance(self, to_us: int, actions: int = BATCH_ACTIONS) -> int:
         """Carry out what is due by a time, so many acts at most, and return the time that it is here then."""
-        if not self._is_open:
-            self._open()
-        engine, traders = self.engine, self._traders
-        while self._next_us <= to_us and actions:
+        while self.next_us <= to_us:
+            if not actions:
+                self.skip(to_us - MAX_LAG_US)
+                return self._at_us
             actions -= 1
-            self._at_us = at_us = self._next_us
-            events = traders.act(engine, at_us)
-            if events:
-                self.take(events, at_us)
-            self._next_us = at_us + 1 + int(traders.next_s() * 1_000_000)
-        if self._next_us <= to_us:
-            self._next_us = max(self._next_us, to_us - MAX_LAG_US)
-            return self._at_us
+            self.act()
         self._at_us = max(self._at_us, to_us)
-        expiry_us = engine.next_expiry_us
-        if expiry_us is not None and expiry_us <= to_us:
-            self.take(engine.expire(self._at_us), self._at_us)
         return self._at_us
+
+    def act(self) -> int:
+        """Carry out what is due next, an act of the traders or the expiry of orders; return when it was."""
+        if not self._is_open:
+            self.open()
+            return self._at_us
+        expiry_us = self.engine.next_expiry_us
+        if expiry_us is not None and expiry_us < self._next_us:
+            self._at_us = max(self._at_us, expiry_us)
+            events = self.engine.expire(self._at_us)
+        else:
+            self._at_us = self._next_us
+            events = self._traders.act(self.engine, self._at_us)
+            self._next_us += 1 + int(self._traders.next_s() * 1_000_000)
+        if events:
+            self.take(events, self._at_us)
+        return self._at_us
+
+    def skip(self, to_us: int) -> None:
+        """Let time pass without trading: the machine is too slow."""
+        self._next_us = max(self._next_us, to_us)
+
+    def price_at(self, at_us: int) -> Decimal:
+        """Return the price of the last trade before a time, or the one it started from."""
+        self.advance(at_us - 1)
+        return self.engine.last_price or self.instrument.start_price
 
     def take(self, events: Sequence[EngineEvent], at_us: int) -> None:
         """Tell everybody what the engine did in one transaction."""
@@ -175,8 +191,8 @@ class Market:
                 del self._audience[subscription.channel]
                 self.feeds.close(subscription.channel)
 
-    def _open(self) -> None:
-        """Let the traders fill the book, as of the start."""
+    def open(self) -> None:
+        """Let the traders fill the book, as of the start; otherwise the first act is this."""
         self._is_open = True
         events = self._traders.seed_book(self.engine, self._start_us)
         self.take(events, self._start_us)

@@ -6,15 +6,18 @@ Theory of this file
 orders, `Account` their money, `ApiKeys` and `Tokens` who they are, `SandboxBackend` what REST tells of it.
 Here are the clock that they share, who may do what, and the answers to trading commands as v1 words them.
 
-Time is given: `start_us` is what the wall clock shows at the monotonic time `now` of the start. A pair that
-is subscribed, or on which a user has an order, moves at the instants that its traders have drawn. The others
-are brought up to date in turn, each about once a second, and whenever somebody asks: what happens there is
-the same, at the same times, whether anybody looks or not.
+Time is given: `start_us` is what the wall clock shows at the monotonic time `now` of the start. Pairs that
+are subscribed, or on which a user has an order, move at the instants that their traders have drawn, all of
+them together in the order of time (`catch_up`), and so do the users' switches and late orders. The other
+pairs are brought up to date in turn, each about once a second, and whenever somebody asks: what happens there
+is the same, at the same times, whether anybody looks or not. With a truth log every pair is looked at.
 
 Source: v1.md sections 5, 7, 9 and 13; auth.md sections 1 to 4.
 """
 
 from __future__ import annotations
+
+from heapq import heapify, heappop, heapreplace
 
 from krakenws.errors import UsageError
 from krakenws.exchange import private
@@ -23,16 +26,16 @@ from krakenws.exchange.backend import SandboxBackend, SandboxRest
 from krakenws.exchange.checks import UNKNOWN_PAIR
 from krakenws.exchange.desk import Desk
 from krakenws.exchange.draws import Draws
-from krakenws.exchange.events import LevelChanged
 from krakenws.exchange.faults import FaultPlan
 from krakenws.exchange.instruments import INSTRUMENTS, find
 from krakenws.exchange.keys import DEMO_ACCOUNT, DEMO_KEY, DEMO_SECRET, ApiKeys, Grant, Tokens
-from krakenws.exchange.market import Market
+from krakenws.exchange.market import BATCH_ACTIONS, MAX_LAG_US, Market
 from krakenws.exchange.matching import UNKNOWN_ORDER
 from krakenws.exchange.protocol import Venue
 from krakenws.exchange.ratecounter import INTERMEDIATE
 from krakenws.exchange.requests import Refusal
 from krakenws.exchange.traders import uniform
+from krakenws.exchange.truth import Truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +51,6 @@ if TYPE_CHECKING:
     from krakenws.exchange.records import OrderRecord
 
     Answer = dict[str, Any]
-    Truth = Callable[[dict[str, object]], None]
 
 SNAPSHOT_S = (0.4, 1.3)
 """How long after its ack a book's snapshot comes, at least and at most: 0.7 to 1.3 s in captures of 2021 and
@@ -86,7 +88,7 @@ class SandboxVenue(Venue):
         rate: acts a second of the traders of the liveliest pairs, others in proportion; None is lifelike.
         start_us: wall clock of the start, microseconds since 1970.
         now: monotonic seconds of the start.
-        truth: is told every order, change of state, fill and fault, as JSON-able objects.
+        truth: takes the lines of the exchange's own account, see `truth`.
 
     Attributes:
         markets: by wsname.
@@ -94,6 +96,7 @@ class SandboxVenue(Venue):
         keys: the API keys; that of the demo account is known from the start.
         tokens: the WebSocket tokens.
         snapshot_s: between which bounds the delay of a book's snapshot is drawn.
+        reached_us: the time up to which all that matters has happened, microseconds since 1970.
 
     Raises:
         UsageError: a pair is unknown, or the rate is not above zero.
@@ -111,13 +114,14 @@ class SandboxVenue(Venue):
         now: float,
         pairs: Sequence[str] = (),
         rate: float | None = None,
-        truth: Truth | None = None,
+        truth: Callable[[dict[str, object]], None] | None = None,
     ) -> None:
         if rate is not None and not 0 < rate < float("inf"):
             raise UsageError(f"a rate of {rate} is not a number above 0")
         self._started, self._start_us = now, start_us
         self._now = now
-        self._truth = truth
+        self.reached_us = start_us
+        self._truth: Truth | None = None
         self._draws = Draws(seed)
         self._draw_delay = uniform(seed, "snapshots")
         self.markets: dict[str, Market] = {}
@@ -135,6 +139,8 @@ class SandboxVenue(Venue):
         self.desk = Desk(self.markets, self._draws, self._tell)
         self.keys = ApiKeys()
         self.tokens = Tokens()
+        if truth is not None:
+            self._begin_truth(Truth(truth), seed, rate)
         self.open_account(DEMO_ACCOUNT, DEMO_BALANCES)
         self.keys.issue(DEMO_KEY, DEMO_SECRET, DEMO_ACCOUNT)
         self.faults: FaultPlan = FaultPlan(uniform(seed, "faults"), self._journal)
@@ -144,6 +150,7 @@ class SandboxVenue(Venue):
         """Return a new account that may trade."""
         account = Account(name, tier, balances)
         self.desk.open_account(account)
+        self._tell("Account", self.reached_us, account=name, balances=dict(balances))
         return account
 
     def issue_token(self, grant: Grant, now: float) -> str:
@@ -161,22 +168,53 @@ class SandboxVenue(Venue):
         return self.at_us(self._now)
 
     def catch_up(self, now: float) -> int:
-        """Let everything happen that can concern a user's order; return the wall clock."""
+        """Let everything happen that matters, in the order of time; return the time that it is here then.
+
+        That is the wall clock, unless the machine is too slow.
+        """
         now_us = self.at_us(now)
-        while (due_us := self.desk.next_us) is not None and due_us <= now_us:
-            self.desk.on_time(due_us)
-        for pair, market in self.markets.items():
-            if self.desk.has_orders(pair):
-                market.advance(now_us)
-        return now_us
+        due, timer_us = self._due(now_us), self.desk.next_us
+        for _ in range(BATCH_ACTIONS):
+            if timer_us is not None and timer_us <= (due[0][0] if due else now_us):
+                self.reached_us = max(self.reached_us, timer_us)
+                self.desk.on_time(self.reached_us)
+                due, timer_us = self._due(now_us), self.desk.next_us  # its order's pair may matter now
+            elif due:
+                _, number, market = due[0]
+                self.reached_us = max(self.reached_us, market.act())
+                next_us = market.next_us
+                if next_us <= now_us:
+                    heapreplace(due, (next_us, number, market))
+                else:
+                    heappop(due)
+            else:
+                self.reached_us = now_us
+                break
+        for _, _, market in due:
+            market.skip(now_us - MAX_LAG_US)
+        return self.reached_us
+
+    def _due(self, now_us: int) -> list[tuple[int, int, Market]]:
+        """Return the markets that matter and have something due, as a heap by its time."""
+        due = [
+            (market.next_us, number, market)
+            for number, market in enumerate(self.markets.values())
+            if market.next_us <= now_us and (self._truth is not None or self._is_looked_at(market))
+        ]
+        heapify(due)
+        return due
+
+    def _is_looked_at(self, market: Market) -> bool:
+        return market.is_watched or bool(self.desk.orders_on(market.instrument.wsname))
 
     def set_status(self, status: str) -> None:
         """Let the exchange be `online`, in `maintenance`, or one of the modes between."""
         if status != self.status:
             self.status = self.desk.status = status
             for market in self.markets.values():
+                market.advance(self.reached_us)  # until now it was the old status, also where nobody looks
                 market.engine.mode = status
-            self._tell({"event": "SystemStatus", "status": status, "time_us": self.now_us})
+            self._tell("SystemStatus", self.reached_us, status=status)
 
     # What clients ask for
 
@@ -210,7 +248,7 @@ class SandboxVenue(Venue):
             self.desk.join(owner, subscription, self.catch_up(now))
         else:
             market = self.markets[subscription.symbol]
-            market.advance(self.at_us(now))
+            market.advance(self.catch_up(now))
             market.join(subscription)
 
     def unsubscribe(self, subscription: Subscription, _now: float, /) -> None:
@@ -224,8 +262,16 @@ class SandboxVenue(Venue):
     def command(self, account: str, entry: Entry, values: Values, now: float, /) -> list[dict[str, Any]]:
         """Carry out a trading command of a token's owner."""
         grant = self.tokens.grant(account, now)
-        grant.require(entry.name)
-        answers = _COMMANDS[entry.name](self, grant.account, values, self.catch_up(now))
+        now_us = self.catch_up(now)
+        try:
+            grant.require(entry.name)
+            answers = _COMMANDS[entry.name](self, grant.account, values, now_us)
+        except Refusal as refusal:
+            self.refused(grant.account, entry.name, values, refusal.code)
+            raise
+        for answer in answers:
+            if "errorMessage" in answer:
+                self.refused(grant.account, entry.name, values, str(answer["errorMessage"]))
         return [{"status": "ok", **answer} for answer in answers]
 
     def _add_order(self, owner: str, values: Values, now_us: int) -> list[Answer]:
@@ -295,11 +341,7 @@ class SandboxVenue(Venue):
 
     def next_deadline(self) -> float | None:
         """When the next market that matters moves, the next order begins, or the next sweep is due."""
-        times = [
-            market.next_us
-            for pair, market in self.markets.items()
-            if market.is_watched or self.desk.has_orders(pair)
-        ]
+        times = [market.next_us for market in self.markets.values() if self._is_looked_at(market)]
         times.append(self._sweep_us)
         desk_us = self.desk.next_us
         if desk_us is not None:
@@ -307,11 +349,8 @@ class SandboxVenue(Venue):
         return self._started + (min(times) - self._start_us) / 1_000_000
 
     def on_deadline(self, now: float, /) -> None:
-        """Carry out what is due; a batch at most of each market, what is left stays due."""
+        """Carry out what is due; a batch at most, what is left stays due."""
         now_us = self.catch_up(now)
-        for market in self.markets.values():
-            if market.is_watched:
-                market.advance(now_us)
         for _ in self._turn:
             if self._sweep_us > now_us:
                 return
@@ -322,7 +361,7 @@ class SandboxVenue(Venue):
 
     def suffer(self, faults: FaultPlan, now: float, /) -> None:
         """Let faults of the exchange itself happen."""
-        self.at_us(now)
+        self.catch_up(now)
         self.set_status(faults.system_status(now) or type(self).status)
         for rule in faults.befalls(now):
             if rule.name == "expire_tokens":
@@ -334,30 +373,40 @@ class SandboxVenue(Venue):
 
     # Telling
 
-    def failed(self, error: Exception, now: float, /) -> None:
+    def failed(self, error: Exception, _now: float, /) -> None:
         """Tell the truth log."""
-        self.desk.failed(error, self.at_us(now))
+        self.desk.failed(error, self.reached_us)
+
+    def refused(self, account: str, method: str, asked: Mapping[str, object], error: str) -> None:
+        """Tell the truth log of a request that changed nothing."""
+        given = {name: value for name, value in asked.items() if value not in (None, "")}
+        self._tell("Refused", self.reached_us, account=account, method=method, asked=given, error=error)
 
     def _positions(self, pair: str) -> Callable[[str], Decimal]:
         return lambda owner: self.desk.position(owner, pair)
 
+    def _begin_truth(self, truth: Truth, seed: int, rate: float | None) -> None:
+        """Tell the truth log what all else follows from: the settings, and every pair's first book."""
+        truth.tell("Started", self.reached_us, seed=seed, rate=rate, pairs=list(self.markets))
+        for market in self.markets.values():
+            market.open()
+            truth.opened(market, self.reached_us)
+        self._truth = truth
+
     def _observe(self, market: Market, events: Sequence[EngineEvent], at_us: int) -> None:
         pair = market.instrument.wsname
+        orders = self.desk.orders_on(pair)
         if self._truth is not None:
-            from msgspec import to_builtins
-
-            for event in events:
-                if type(event) is not LevelChanged:  # the orders say the same
-                    self._truth({"pair": pair, **to_builtins(event)})
-        if self.desk.has_orders(pair):
+            self._truth.transaction(pair, events, at_us, orders)
+        if orders:
             self.desk.digest(market, events, at_us)
 
-    def _tell(self, entry: dict[str, object]) -> None:
+    def _tell(self, event: str, time_us: int, **fields: object) -> None:
         if self._truth is not None:
-            self._truth(entry)
+            self._truth.tell(event, time_us, **fields)
 
-    def _journal(self, strike: dict[str, object], now: float) -> None:
-        self._tell({"event": "Fault", **strike, "time_us": self.at_us(now)})
+    def _journal(self, strike: dict[str, object], _now: float) -> None:
+        self._tell("Fault", self.reached_us, **strike)
 
 
 if TYPE_CHECKING:

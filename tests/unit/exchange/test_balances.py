@@ -13,7 +13,8 @@ from krakenws.exchange.keys import CANCEL, DEMO_ACCOUNT, QUERY_FUNDS, Grant
 from krakenws.exchange.ledger import CREDIT, LedgerEntry, Posting
 from krakenws.exchange.protocol import ServerProtocol
 from krakenws.exchange.v2 import V2
-from tests.unit.exchange.test_sandbox import Client, Crowd, Exchange
+from tests.support.venue import Client, Exchange
+from tests.unit.exchange.test_sandbox import Crowd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

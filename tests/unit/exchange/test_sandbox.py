@@ -6,138 +6,19 @@ import json
 from decimal import ROUND_DOWN, Decimal
 from hashlib import sha256
 from random import Random
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import Any
 
 import pytest
 
 from krakenws.core.book import Book
-from krakenws.core.signing import sign
 from krakenws.core.v1 import V1
 from krakenws.errors import UsageError
 from krakenws.exchange.instruments import INSTRUMENTS, find
-from krakenws.exchange.keys import CANCEL, DEMO_ACCOUNT, DEMO_KEY, DEMO_SECRET, QUERY_OPEN, Grant
-from krakenws.exchange.protocol import ServerProtocol
+from krakenws.exchange.keys import CANCEL, DEMO_ACCOUNT, QUERY_OPEN, Grant
 from krakenws.exchange.ratecounter import PRO, STARTER, Tier
-from krakenws.exchange.rest import HttpRequest
-from krakenws.exchange.sandbox import SNAPSHOT_S, SandboxVenue
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-START_US = 1_795_337_417_000_000
-START_S = 50.0
-PLENTY = {"ZUSD": Decimal(10_000_000), "XXBT": Decimal(100), "XETH": Decimal(1000)}
-
-
-class Client:
-    """One connection."""
-
-    def __init__(self, exchange: Exchange, *, token: str = "") -> None:
-        self.exchange = exchange
-        self.token = token
-        self.protocol = ServerProtocol(exchange.venue, private=bool(token), connection_id=1, now=exchange.now)
-        self.protocol.frames_to_send()
-
-    def frames(self) -> list[bytes]:
-        return [frame for frame in self.protocol.frames_to_send() if frame != b'{"event":"heartbeat"}']
-
-    def news(self) -> list[Any]:
-        return [json.loads(frame) for frame in self.frames()]
-
-    def say(self, event: str, **fields: object) -> list[Any]:
-        """Send a request and return everything that came of it."""
-        message = {"event": event, **fields}
-        if self.token and event not in {"subscribe", "unsubscribe"}:
-            message["token"] = self.token
-        self.protocol.receive(json.dumps(message).encode(), self.exchange.now)
-        return self.news()
-
-    def ask(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """Send a command and return its answers."""
-        return [message for message in self.say(event, **fields) if isinstance(message, dict)]
-
-    def subscribe(self, name: str, *pairs: str, **options: object) -> list[Any]:
-        subscription = {"name": name, **options}
-        if self.token:
-            return self.say("subscribe", subscription={**subscription, "token": self.token})
-        return self.say("subscribe", pair=list(pairs), subscription=subscription)
-
-    def add(self, pair: str = "XBT/USD", **fields: object) -> dict[str, Any]:
-        (answer,) = self.ask("addOrder", pair=pair, **fields)
-        return answer
-
-    def limit(self, side: str, price: str, volume: str, **more: Any) -> str:
-        answer = self.add(type=side, ordertype="limit", price=price, volume=volume, **more)
-        assert answer["status"] == "ok", answer
-        return str(answer["txid"])
-
-    def market(self, side: str, volume: str, **more: Any) -> str:
-        answer = self.add(type=side, ordertype="market", volume=volume, **more)
-        assert answer["status"] == "ok", answer
-        return str(answer["txid"])
-
-
-class Exchange:
-    """A sandbox with a clock."""
-
-    def __init__(self, seed: int = 1, pairs: Sequence[str] = ("XBT/USD",), **more: Any) -> None:
-        self.now = START_S
-        self.truth: list[dict[str, Any]] = []
-        self.venue = SandboxVenue(
-            seed=seed, pairs=pairs, start_us=START_US, now=START_S, truth=self.truth.append, **more
-        )
-        self.venue.snapshot_s = (0.0, 0.0)
-        self._nonce = 0
-
-    def public(self) -> Client:
-        return Client(self)
-
-    def private(self, account: str = DEMO_ACCOUNT) -> Client:
-        return Client(self, token=self.venue.issue_token(Grant(account), self.now))
-
-    def trader(self, name: str, balances: Mapping[str, Decimal] = PLENTY, **more: Any) -> Client:
-        self.venue.open_account(name, balances, **more)
-        return self.private(name)
-
-    def wait(self, seconds: float) -> None:
-        until = self.now + seconds
-        while (deadline := self.venue.next_deadline()) is not None and deadline <= until:
-            self.step()
-        self.now = until
-        self.venue.on_deadline(until)
-
-    def step(self) -> None:
-        """Let the next thing happen."""
-        deadline = self.venue.next_deadline()
-        assert deadline is not None
-        self.now = max(self.now, deadline)
-        self.venue.on_deadline(self.now)
-
-    def best(self, pair: str = "XBT/USD") -> tuple[Decimal, Decimal]:
-        engine = self.venue.markets[pair].engine
-        self.venue.markets[pair].advance(self.venue.at_us(self.now))
-        assert engine.best_bid is not None
-        assert engine.best_ask is not None
-        return engine.best_bid[0], engine.best_ask[0]
-
-    def rest(self, method: str, **fields: object) -> Any:
-        self._nonce += 1
-        path = f"/0/private/{method}"
-        body = urlencode({"nonce": self._nonce, **fields}).encode()
-        headers = {"api-key": DEMO_KEY, "api-sign": sign(DEMO_SECRET, path, str(self._nonce), body)}
-        request = HttpRequest("POST", path, (), headers, body, "127.0.0.1")
-        return self._answer(request)
-
-    def get(self, method: str, **fields: str) -> Any:
-        query = tuple(fields.items())
-        return self._answer(HttpRequest("GET", f"/0/public/{method}", query, {}, b"", "127.0.0.1"))
-
-    def _answer(self, request: HttpRequest) -> Any:
-        assert self.venue.rest is not None
-        answer = json.loads(self.venue.rest.answer(request, self.now).body)
-        assert not answer["error"], answer
-        return answer["result"]
+from krakenws.exchange.sandbox import SNAPSHOT_S
+from tests.support.truth import Rebuilt
+from tests.support.venue import PLENTY, START_S, Client, Exchange
 
 
 def orders_of(news: list[Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -442,7 +323,7 @@ def test_a_resting_order_fills_when_the_market_comes_to_it() -> None:
     client.limit("buy", str(exchange.best()[0]), "0.0001")
     for _ in range(600):
         exchange.wait(1.0)
-        if not exchange.venue.desk.has_orders("XBT/USD"):
+        if not exchange.venue.desk.orders_on("XBT/USD"):
             break
     assert [n[1] for n in client.news()] == ["ownTrades"]
 
@@ -673,7 +554,7 @@ def test_the_dead_mans_switch_cancels_everything_in_time_unless_renewed() -> Non
     (answer,) = client.ask("cancelAllOrdersAfter", timeout=0)
     assert answer["triggerTime"] == "0"
     exchange.wait(10.0)
-    assert exchange.venue.desk.has_orders("XBT/USD")
+    assert exchange.venue.desk.orders_on("XBT/USD")
 
 
 def test_an_order_cancelled_by_the_switch_at_the_instant_it_would_start_never_starts() -> None:
@@ -797,11 +678,11 @@ class Crowd:
             if e["event"] == "Accepted" and e["order"]["owner"] in self.clients
         }
         flow = {"XXBT": Decimal(0), "ZUSD": Decimal(0)}
-        for event in self.exchange.truth:
-            for role in ("maker_id", "taker_id") if event["event"] == "Filled" else ():
-                direction = sides.get(event[role], 0)
-                qty = Decimal(event["qty"])
-                cost = (qty * Decimal(event["price"])).quantize(Decimal("0.00001"), ROUND_DOWN)
+        for trade in (t for e in self.exchange.truth if e["event"] == "Market" for t in e["trades"]):
+            for role in ("maker_id", "taker_id"):
+                direction = sides.get(trade[role], 0)
+                qty = Decimal(trade["qty"])
+                cost = (qty * Decimal(trade["price"])).quantize(Decimal("0.00001"), ROUND_DOWN)
                 flow["XXBT"] += direction * qty
                 flow["ZUSD"] -= direction * cost
         return flow
@@ -834,6 +715,21 @@ def test_whatever_users_do_money_is_neither_made_nor_lost_and_all_books_agree(se
             Decimal(0),
         )
         assert have == 2 * crowd.wealth[asset] + moved, asset
+    rebuilt = Rebuilt(crowd.exchange.truth)
+    for file in crowd.files:
+        told = rebuilt.balances[file.account.name]
+        assert {a: qty for a, qty in told.items() if qty} == {
+            a: qty for a, qty in file.account.balances.items() if qty
+        }
+        for record in (*file.ended, *file.live.values()):
+            told_of = rebuilt.orders.get(record.order_id)  # settling a position is none
+            if told_of is not None:
+                assert (told_of.status == "open") == (record.order_id in file.live)
+                assert (told_of.filled, told_of.cost, told_of.fee) == (
+                    record.filled,
+                    record.cost,
+                    record.fee,
+                )
     crowd.exchange.wait(10.0)
     for client, file in zip(crowd.clients.values(), crowd.files, strict=True):
         client.ask("cancelAll")
@@ -988,17 +884,6 @@ def test_the_faults_of_the_exchange_itself_happen() -> None:
     assert {"expire_tokens", "change_precision"} <= {
         e["fault"] for e in exchange.truth if e["event"] == "Fault"
     }
-
-
-def test_the_truth_log_is_json_and_tells_orders_fills_and_what_they_came_to() -> None:
-    exchange = Exchange()
-    txid = exchange.private().market("buy", "0.01")
-    lines = [json.loads(json.dumps(entry)) for entry in exchange.truth]
-    told = [
-        e for e in lines if txid in {e.get("order_id"), e.get("taker_id"), e.get("order", {}).get("order_id")}
-    ]
-    assert {e["event"] for e in told} == {"Accepted", "Filled", "Settled", "Closed", "Ended"}
-    assert all(e["pair"] == "XBT/USD" for e in told)
 
 
 def test_spellings_find_pairs_for_rest_and_only_wsnames_for_orders() -> None:
