@@ -117,13 +117,21 @@ class Audit:
     def update(self, event: Event) -> None:
         """Take in one update of the pair, in the order in which they came."""
         channel = event["channel"]
-        place = _ORDER[channel], event.get("depth") or event.get("interval") or 0
+        place = _ORDER[channel], self._rank(event)
         if place <= self._last:
             self.instant()
         self._last = place
         self._now[channel] = event
         read: Callable[[Event], None] = getattr(self, f"_{channel}")
         read(event)
+
+    def _rank(self, event: Event) -> int:
+        """Return the place of a book or a candle among those of its kind: books in the order they began."""
+        depth = event.get("depth")
+        if depth is None:
+            return int(event.get("interval", 0))
+        begun = [*self._books]
+        return begun.index(depth) if depth in begun else len(begun)
 
     def instant(self) -> None:
         """Compare what is known between two transactions."""
