@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from krakenws.cli.parser import look_up
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC, bind
-from krakenws.core.events import Backfilled, Update
+from krakenws.core.events import Backfilled, Lagging, Update
 from krakenws.core.protocol import ClientProtocol
 from krakenws.core.v1 import V1
 from krakenws.core.v2 import V2
@@ -83,7 +83,7 @@ STATUS_V2 = (
 )
 
 
-TWICE = {"book", "openOrders", "gap"}
+TWICE = {"book", "openOrders", "gap", "lagging"}
 """These are shown with what follows the first."""
 
 
@@ -150,6 +150,12 @@ class Talk:
     def tell(self, event: Event) -> None:
         self._keep([event])
 
+    def lag(self) -> None:
+        ns = self._ns + 14_250_000_000
+        dropped = [{"channel": "book", "depth": 10, "symbol": "XBT/USD", "count": 816}]
+        self.tell(Lagging(ns, "block", self._ns, 14.25, 14.25))
+        self.tell(Lagging(ns, "drop", self._ns, dropped=dropped, dropped_total=816))
+
     def lose(self, cause: str) -> None:
         self._keep(self._protocol.lost(cause, self._ns, self._now))
 
@@ -186,6 +192,7 @@ def conversation() -> dict[str, list[str]]:
     )
     public.hear(TICKER, SNAPSHOT, CHANGE % RIGHT, SPREAD, OHLC, TRADE)
     public.hear(CHANGE % WRONG, ACK % ("book-10", "XBT/USD", '"depth":10,"name":"book"'), SNAPSHOT)
+    public.lag()
     public.hear("CloudFlare WebSocket proxy restarting")
     public.ask("ping")
     public.hear('{"event":"pong","reqid":1}')

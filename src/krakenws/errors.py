@@ -109,7 +109,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (4, "could not connect, or the connection was lost for good"),
     (5, "the exchange said no: order refused, every subscription refused"),
     (6, "outcome unknown: sent, not answered; look before sending again"),
-    (7, "a destination could not take the data (disk full, broker gone)"),
+    (7, "a destination could not take the data (disk full, broker gone, reader asleep)"),
     (8, "refused by the user's own policy file"),
     (9, "--strict: data not trustworthy"),
     (130, "Ctrl-C in a tool that streams nothing (pairs, token)"),

@@ -48,6 +48,12 @@ class Options:
     """What a book update shows: `changes`, `top` (best bid and ask when either changed) or `full`."""
     backfill: bool = False
     """Ask REST for the trades that a gap lost (core/backfill.py)."""
+    overflow: str = "block"
+    """When stdout is read too slowly: `block` (the socket waits too), `drop` data and say so, or `exit`."""
+    overflow_s: float = 10.0
+    """With `exit`: how long stdout may take nothing."""
+    overflow_bytes: int = 1024 * 1024
+    """With `drop`: what is kept for the reader before data is dropped; for all else, twice as much."""
     strict: bool = False
     """Data that cannot be trusted ends the run with exit code 9."""
     show_token: bool = False

@@ -7,6 +7,7 @@ which breaks the rules is found out. Every fault the wire can have is one call: 
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
 import threading
@@ -49,6 +50,7 @@ class Connection:
         self._stopping = stopping
         self._protocol = ServerProtocol(max_size=None)
         self._pending: list[Any] = []
+        self._pongs: list[bytes] = []
         self._accepted = False
         self.frames: list[str] = []
         self.close_code: int | None = None
@@ -96,6 +98,10 @@ class Connection:
         except OSError:
             raise ClientGone from None
 
+    def takes_more(self, within_s: float) -> bool:
+        """Whether the client reads on: its buffer has room within so many seconds."""
+        return bool(select.select((), (self._socket,), (), within_s)[1])
+
     def expect(self, **fields: object) -> dict[str, Any]:
         """Return the next message of the client, which must have these fields."""
         self.accept()
@@ -108,6 +114,11 @@ class Connection:
                         assert message.get(name) == value, f"{name}={value!r} was expected: {frame.data!r}"
                     return message
             self._pending.clear()
+            self._receive()
+
+    def expect_pong(self, payload: bytes) -> None:
+        """Wait for the answer to a ping."""
+        while payload not in self._pongs:
             self._receive()
 
     def hold(self) -> None:
@@ -180,6 +191,8 @@ class Connection:
             if frame.opcode is Opcode.TEXT:
                 self.frames.append(bytes(frame.data).decode())
                 self._pending.append(frame)
+            elif frame.opcode is Opcode.PONG:
+                self._pongs.append(bytes(frame.data))
             elif frame.opcode is Opcode.CLOSE and self.close_code is None:
                 self.close_code = Close.parse(frame.data).code
         with suppress(ClientGone):

@@ -173,7 +173,7 @@ class _Shell:
             from krakenws.sinks.lines import Json
 
             try:
-                Json(self._out).failed(error)
+                Json(self._context.out if self._context else self._out).failed(error)
             except (ClosedPipe, KrakenWSError):
                 return error.exit_code
         return error.exit_code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from time import time, time_ns
+from time import monotonic, time, time_ns
 
 from krakenws.core.catalog import Bound, bind
 from krakenws.directories import config_dir
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from krakenws.net.credentials import Credentials
     from krakenws.options import Options
     from krakenws.sinks import Sink
+
+_SELDOM_S = 60.0
 
 
 class Context:
@@ -165,7 +167,8 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     bound = [_bind(context, feed.entry, feed.words) for feed in feeds if feed.entry]
     if context.options.backfill and context.output in {"raw", "transcript"}:
         raise UsageError(f"--backfill tells rows, and {context.output} is frames as they came; use json")
-    sink = context.open_sink(bound)
+    tell_lag = _Seldom(context.note)
+    sink = _open_output(context, bound, tell_lag)
     from krakenws.net.loop import Run
     from krakenws.net.stop import Stop, Stopped
 
@@ -174,10 +177,12 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
         run = Run(
             context.options,
             sink,
+            context.out,
             redactor=context.redactor,
             credentials=context.credentials(),
             note=_silent if context.output == "text" else context.note,  # text tells it on stdout
             warn=context.note,
+            tell_lag=tell_lag,
             stop=stop,
             budget=context.budget(),
             count=count if isinstance(count, int) else None,
@@ -223,6 +228,35 @@ def _summarizer(context: Context, sink: Sink) -> Callable[[Summary], None] | Non
         context.note(summary(event))
 
     return tell
+
+
+def _open_output(context: Context, bound: Sequence[Bound], tell_lag: Callable[[str], None]) -> Sink:
+    """Open the output of a stream, which has a policy for readers that are too slow."""
+    options = context.options
+    if options.overflow == "block":
+        return context.open_sink(bound)
+    from krakenws.sinks.overflow import HoldingOut, dropping, open_out
+
+    context.out = out = open_out(context.out, options)
+    sink = context.open_sink(bound)
+    if isinstance(out, HoldingOut):
+        sink = context.sink = dropping(sink, out, options, bound, note=context.note, tell_lag=tell_lag)
+    return sink
+
+
+class _Seldom:
+    """Says the first sentence, and then at most one a minute."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._silent_until = 0.0
+
+    def __call__(self, sentence: str) -> None:
+        """Say it, unless one was said lately."""
+        now = monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + _SELDOM_S
+            self._say(sentence)
 
 
 def _silent(_sentence: str) -> None:

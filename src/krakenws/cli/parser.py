@@ -95,6 +95,10 @@ def _book(text: str) -> str:
     return _one_of(text, ("changes", "top", "full"))
 
 
+def _overflow(text: str) -> str:
+    return _one_of(text, ("block", "drop", "exit"))
+
+
 def _api(text: str) -> int:
     return int(_one_of(text, ("1", "2")))
 
@@ -146,6 +150,14 @@ OPTIONS: tuple[Option, ...] = (
         field="book",
     ),
     Option("no-verify", "do not keep books and compare checksums", field="verify", value=False),
+    Option(
+        "overflow",
+        "when stdout is read too slowly (block): block the socket as well, drop market data and say how much,"
+        " or exit with 7",
+        metavar="block|drop|exit",
+        parse=_overflow,
+        field="overflow",
+    ),
     Option(
         "sandbox",
         "the sandbox exchange instead of Kraken: at URL, else on its default port, else one for this run",

@@ -29,24 +29,25 @@ again, so that it is passed on as it comes (see `Untrusted`)."""
 class Tally:
     """What became of the data frames of one channel and symbol.
 
-    Always received = emitted + withheld + discarded + malformed.
+    Always received = emitted + withheld + dropped + discarded + malformed.
 
     Attributes:
         received: data frames that came.
         emitted: those that left as an update.
         withheld: those with nothing to show: `--book top` with the top as it was.
+        dropped: those that output left out because its reader was too slow (`--overflow drop`).
         discarded: those that came while nothing could be trusted: broken, or of an older subscription.
         malformed: those that left as a `Violation`.
         gaps: how often continuity was broken.
         resyncs: how often it was asked for again because its data was wrong or missing.
     """
 
-    NAMES = ("received", "emitted", "withheld", "discarded", "malformed", "gaps", "resyncs")
+    NAMES = ("received", "emitted", "withheld", "dropped", "discarded", "malformed", "gaps", "resyncs")
     __slots__ = NAMES
 
     def __init__(self) -> None:
         self.received = self.emitted = self.withheld = self.discarded = self.malformed = 0
-        self.gaps = self.resyncs = 0
+        self.dropped = self.gaps = self.resyncs = 0
 
     def fields(self) -> dict[str, int]:
         """Return the counts by name."""
@@ -316,6 +317,24 @@ class Backfilled(Event):
 
 
 @record
+class Lagging(Event):
+    """The reader of our output did not keep up; said as soon as it reads again.
+
+    With `blocked_s`: output stood still for so long, and the socket with it; nothing was dropped. With
+    `dropped`: data messages that were left out, by channel and symbol; for each of them a `gap` of the cause
+    `lagging` stands before its next data, which is a snapshot of our own book where the channel is `book`.
+    """
+
+    policy: str
+    from_ns: int
+    blocked_s: float | None = None
+    blocked_total_s: float | None = None
+    dropped: list[dict[str, Any]] | None = None
+    dropped_total: int | None = None
+    name = "lagging"
+
+
+@record
 class Violation(Event):
     """A frame that is not what the exchange promises; the stream goes on.
 
@@ -339,8 +358,8 @@ class Summary(Event):
 
     `connections`: how many were made; `down_s`: seconds without one since the first; `violations`: frames
     that are not what the exchange promises; `channels`: what became of the data frames of each channel and
-    symbol: `received` = `emitted` + `withheld` (nothing new to show) + `discarded` (not to be trusted, or of
-    an older subscription) + `malformed`, always.
+    symbol: `received` = `emitted` + `withheld` (nothing new to show) + `dropped` (see `lagging`) +
+    `discarded` (not to be trusted, or of an older subscription) + `malformed`, always.
     """
 
     endpoint: str
@@ -362,3 +381,17 @@ def doubt_of(event: object) -> str:
     if isinstance(event, Gap) and event.to_ns is None:
         return f"gap in {f'{event.channel} {event.symbol}'.strip()}: {event.cause}"
     return ""
+
+
+def lag_of(event: Lagging) -> str:
+    """Return what happened to a reader that is too slow, as a sentence."""
+    if event.dropped is None:
+        return (
+            f"stdout was not read for {event.blocked_s or 0.0:.1f} s, and the socket waited with it;"
+            " the exchange may cut a connection that is not read: --overflow offers other ways"
+        )
+    count = sum(item["count"] for item in event.dropped)
+    what = f"{len(event.dropped)} feeds"
+    if len(event.dropped) == 1:
+        what = " ".join(str(value) for name, value in event.dropped[0].items() if name != "count")
+    return f"stdout is read too slowly: {count} messages of {what} dropped, {event.dropped_total} in all"

@@ -45,6 +45,7 @@ _EVENTS = (
     events.Gap,
     events.Backfilled,
     events.Untrusted,
+    events.Lagging,
     events.Violation,
     events.Summary,
 )

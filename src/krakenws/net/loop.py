@@ -23,12 +23,14 @@ from krakenws.core.events import (
     Deferred,
     Disconnected,
     Gap,
+    Lagging,
     Refused,
     Rejected,
     Reply,
     Unanswered,
     Update,
     doubt_of,
+    lag_of,
 )
 from krakenws.core.pacing import POLITE_S
 from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
@@ -48,7 +50,7 @@ from krakenws.net.transport import Transport, is_address, parse_url, resolve, wa
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
     from krakenws.core.catalog import Bound
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from krakenws.core.redaction import Redactor
     from krakenws.net.backfill import Backfill
     from krakenws.net.credentials import Credentials, Token
+    from krakenws.net.poller import HasFileno
     from krakenws.net.stop import Stop
     from krakenws.net.transport import Address, Target
     from krakenws.options import Options
@@ -73,9 +76,17 @@ if TYPE_CHECKING:
 
         wants_events: bool
 
+        @property
+        def waiting(self) -> Sequence[tuple[HasFileno, int]]: ...  # noqa: D102
+        def drained(self) -> None: ...  # noqa: D102
         def sent(self, frames: list[bytes]) -> None: ...  # noqa: D102
         def received(self, frames: list[bytes]) -> None: ...  # noqa: D102
         def write(self, events: list[Update | Event]) -> None: ...  # noqa: D102
+
+    class Output(Protocol):
+        """What the loop needs to know of the descriptor behind it (`krakenws.sinks.Out`)."""
+
+        stood_s: float
 
 
 _FILLING = 1 << 20
@@ -87,6 +98,10 @@ _HEAP_BYTES = 1 << 20
 """Allocated and freed once at the start of a run. One read keeps several buffers of 64 KiB, more than glibc
 keeps at the heap's end by default, so that every read would shrink and grow the heap: a third of a raw
 stream's time. Freeing one large block teaches glibc to keep more. Its pages are never touched."""
+_OUTPUT = 1 << 30
+"""The poller's key for the reader of our output."""
+_CATCH_UP_S = 1.0
+"""Enough to read what a socket's buffer holds after output stood still."""
 _AUTH_ERRORS = ("ESession:", "EGeneral:Permission denied", "EAPI:Invalid key", "EAuth:", "EAccount:")
 
 
@@ -127,10 +142,12 @@ class Run:
     Args:
         options: endpoints and deadlines.
         sink: takes frames or events.
+        out: what the sink writes to.
         redactor: cleans what leaves; secrets that credentials find are registered with it.
         credentials: where the token of private links comes from.
         note: takes a sentence for people (stderr) about an event on the way.
         warn: takes one about something that no event tells.
+        tell_lag: takes one about a reader that is too slow; there may be many.
         stop: signals.
         budget: how often a site may be connected to, or None for as often as the back-off lets us.
         count: end after so many data messages, or None.
@@ -142,11 +159,13 @@ class Run:
         self,
         options: Options,
         sink: EventSink,
+        out: Output,
         *,
         redactor: Redactor,
         credentials: Credentials,
         note: Callable[[str], None],
         warn: Callable[[str], None],
+        tell_lag: Callable[[str], None],
         stop: Stop,
         budget: Budget | None = None,
         count: int | None = None,
@@ -155,10 +174,14 @@ class Run:
     ) -> None:
         self._options = options
         self._sink = sink
+        self._out = out
+        self._stood_s = 0.0
+        self._caught_up_at: float | None = None
         self._redactor = redactor
         self._credentials = credentials
         self._note = note
         self._warn = warn
+        self._tell_lag = tell_lag
         self._stop = stop
         self._budget = budget
         self._summarize = summarize
@@ -285,14 +308,23 @@ class Run:
             self._poller.watch(-link.number, errand.watched if errand else ())
             if backfill is not None:
                 self._poller.watch(link.number + _FILLING, backfill.watched)
+        self._poller.watch(_OUTPUT, self._sink.waiting)
+        if due is not None and self._caught_up_at is not None:
+            due = max(due, self._caught_up_at)
         for number in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
-            if number > _FILLING:
+            if number == _OUTPUT:
+                self._sink.drained()
+            elif number > _FILLING:
                 self._fill(self._numbered[number - _FILLING])
             elif number > 0:
                 self._service(self._numbered[number])
             elif number < 0:
                 self._return(self._numbered[-number])
         now = monotonic()
+        if self._caught_up_at is not None:
+            if now < self._caught_up_at:
+                return
+            self._caught_up_at = None
         if due is not None and due <= now:
             self._on_deadline(now)
 
@@ -483,6 +515,9 @@ class Run:
     def _take(self, link: Link, websocket: WebSocket, data: bytes) -> None:
         """The hot path: one read's bytes become frames, events and one write."""
         frames = websocket.receive(data)
+        pong = websocket.bytes_to_send()
+        if pong and link.transport is not None:  # before a slow reader makes us wait
+            link.transport.write(pong)
         if not frames:
             return
         received_ns, now = time_ns(), monotonic()
@@ -555,10 +590,24 @@ class Run:
             for event in events:
                 if type(event) is not Update:
                     self._heed(link, event)  # type: ignore[arg-type]  # what is no Update is an Event
+        if self._out.stood_s != self._stood_s:
+            self._stood_still()
         if self._options.strict:
             if self._doubted:
                 raise RemoteProtocolError(f"--strict: {self._doubted}")
             _prove(events)
+
+    def _stood_still(self) -> None:
+        """Tell that the reader made us wait. What came meanwhile is read before anything is called late."""
+        stood_s, self._stood_s = self._out.stood_s - self._stood_s, self._out.stood_s
+        if self._caught_up_at is None:  # not put off again and again by a reader that is always slow
+            self._caught_up_at = monotonic() + _CATCH_UP_S
+        now_ns = time_ns()
+        since_ns = now_ns - int(stood_s * 1e9)
+        event = Lagging(now_ns, self._options.overflow, since_ns, stood_s, self._stood_s)
+        self._tell_lag(lag_of(event))
+        if self._sink.wants_events:
+            self._sink.write([event])
 
     def _heed(self, link: Link, event: Event) -> None:
         """What people are told on stderr, and what decides the exit code."""
@@ -595,6 +644,7 @@ class Run:
             link.transport.write(link.websocket.bytes_to_send())
             link.transport.end_writing()
         until = monotonic() + _GOODBYE_S
+        self._poller.watch(_OUTPUT, ())
         for link in self._links.values():
             link.end_errand()
             self._poller.watch(-link.number, ())

@@ -1,4 +1,4 @@
-"""Waiting for sockets: `poll`, or `select` where there is none, with the registrations kept between waits."""
+"""Waiting for sockets and pipes: `poll`, or `select` where it is missing; registrations are kept."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
+    from typing import Protocol
+
+    class HasFileno(Protocol):
+        """A socket, or what else can be waited for."""
+
+        def fileno(self) -> int: ...  # noqa: D102
+
 
 READ = 1
 WRITE = 2
@@ -18,10 +24,10 @@ class Poller:
 
     def __init__(self) -> None:
         self._poll = select.poll() if hasattr(select, "poll") else None
-        self._groups: dict[int, Sequence[tuple[socket.socket, int]]] = {}
+        self._groups: dict[int, Sequence[tuple[HasFileno, int]]] = {}
         self._keys: dict[int, int] = {}
 
-    def watch(self, key: int, sockets: Sequence[tuple[socket.socket, int]]) -> None:
+    def watch(self, key: int, sockets: Sequence[tuple[HasFileno, int]]) -> None:
         """Wait for these sockets under a key from now on, each with `READ` and `WRITE` as needed.
 
         The same sequence object again costs nothing: that is how an open connection stays registered.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from time import monotonic
 
 from krakenws.errors import SinkError, UsageError
 
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Bound
     from krakenws.core.events import Event, Update
     from krakenws.errors import KrakenWSError
+    from krakenws.net.poller import HasFileno
 
 FORMATS = ("text", "json", "transcript", "raw", "csv")
+NOTICEABLE_S = 1.0
+"""A wait for the reader that is worth a word."""
 
 
 class ClosedPipe(Exception):
@@ -27,13 +31,15 @@ class Out:
     Attributes:
         fd: where it writes.
         name: what it is called in an error.
+        stood_s: seconds for which it had to wait for its reader so far, waits below `NOTICEABLE_S` left out.
     """
 
-    __slots__ = ("fd", "name")
+    __slots__ = ("fd", "name", "stood_s")
 
     def __init__(self, fd: int, name: str = "stdout") -> None:
         self.fd = fd
         self.name = name
+        self.stood_s = 0.0
 
     def write(self, data: bytes) -> None:
         """Write all of it, waiting for a slow reader: that is how back-pressure reaches the socket.
@@ -43,6 +49,7 @@ class Out:
             SinkError: it cannot be written, for example because the disk is full.
         """
         rest: bytes | memoryview = data
+        began = monotonic()
         try:
             while rest:
                 try:
@@ -51,13 +58,20 @@ class Out:
                     _wait_until_writable(self.fd)
                     continue
                 if written == len(rest):
-                    return
+                    break
                 rest = memoryview(rest)[written:]
-        except (BrokenPipeError, ConnectionResetError):
-            raise ClosedPipe from None
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise SinkError(f"{self.name}: {reason[:1].lower()}{reason[1:]}") from error
+            raise self.failure(error) from error
+        stood_s = monotonic() - began
+        if stood_s > NOTICEABLE_S:
+            self.stood_s += stood_s
+
+    def failure(self, error: OSError) -> ClosedPipe | SinkError:
+        """Return what an error of the descriptor means to a run."""
+        if isinstance(error, BrokenPipeError | ConnectionResetError):
+            return ClosedPipe()
+        reason = error.strerror or str(error)
+        return SinkError(f"{self.name}: {reason[:1].lower()}{reason[1:]}")
 
 
 def _wait_until_writable(fd: int) -> None:
@@ -84,6 +98,8 @@ class Sink:
 
     wants_events = True
     """False: this sink is about frames, and nothing needs to be decoded for it."""
+    waiting: Sequence[tuple[HasFileno, int]] = ()
+    """What must be waited for until `drained` is called, as `krakenws.net.poller` takes it."""
 
     def sent(self, frames: list[bytes]) -> None:
         """Take frames that were sent, already redacted."""
@@ -93,6 +109,9 @@ class Sink:
 
     def write(self, events: Sequence[Update | Event]) -> None:
         """Take what happened, in order."""
+
+    def drained(self) -> None:
+        """Take notice that the reader has taken something."""
 
     def failed(self, error: KrakenWSError) -> None:
         """Take the error that ends the run; words for people go to stderr all the same."""

@@ -170,7 +170,8 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
     `*_ns` fields become times without the suffix, a channel's number (`book-10`) a field of its own, and
     `received` comes last. A gap that has not ended yet says so: its `to` is null.
     """
-    fields: dict[str, Any] = {"event": event.name, **_place(event)}
+    channel, symbol = str(getattr(event, "channel", "")), str(getattr(event, "symbol", ""))
+    fields: dict[str, Any] = {"event": event.name, **place_of(channel, symbol)}
     names: tuple[str, ...] = event.__match_args__[1:]  # as `record` made them: all but received_ns
     for name in names:
         value = getattr(event, name)
@@ -189,9 +190,8 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
     return fields
 
 
-def _place(event: Event) -> dict[str, Any]:
-    """Return channel, symbol and the channel's number, as far as the event has them."""
-    channel, symbol = str(getattr(event, "channel", "")), str(getattr(event, "symbol", ""))
+def place_of(channel: str, symbol: str) -> dict[str, Any]:
+    """Return what a channel of the wire (`book-10`) and a symbol are in JSON, as far as there are any."""
     name, _, number = channel.partition("-")
     numbered = name in _SUFFIXES and number.isascii() and number.isdigit()
     place: dict[str, Any] = {"channel": name if numbered else channel, "symbol": symbol}

@@ -48,6 +48,7 @@ _STYLES = {
     events.Deferred: _WARN,
     events.Refused: _RED,
     events.Gap: _WARN,
+    events.Lagging: _WARN,
     events.Violation: _RED,
     events.Untrusted: _RED,
     events.Reply: _GREEN,
@@ -439,6 +440,8 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
             return f"UNTRUSTED {_what(event)}: {event.cause}, {event.resyncs} resubscriptions did not help"
         case events.Summary():
             return summary(event)
+        case events.Lagging():
+            return events.lag_of(event)
         case events.Violation():
             of = f" of {_what(event)}" if event.channel else ""
             return f"broken frame{of}, {event.length_bytes} bytes: {event.cause}: {event.frame}"

@@ -1307,6 +1307,7 @@ def test_every_data_frame_is_accounted_for() -> None:
         "received": 2,
         "emitted": 2,
         "withheld": 0,
+        "dropped": 0,
         "discarded": 0,
         "malformed": 0,
         "gaps": 1,

@@ -1,4 +1,4 @@
-"""How long the loop leaves an exchange alone, and how it gets what only blocking calls give."""
+"""How long the loop leaves an exchange alone, gets what only blocking calls give, and waits for output."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from krakenws.core.catalog import bind, find
-from krakenws.core.events import Disconnected, Update
+from krakenws.core.events import Disconnected, Lagging, Unanswered, Update
 from krakenws.core.redaction import Redactor, Secret
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import ENTRIES, PING, TICKER, V1
 from krakenws.errors import ConnectionFailed, KrakenWSError, RequestRejected
 from krakenws.net import errand
-from krakenws.net.credentials import Token
+from krakenws.net.credentials import Credentials, Token
 from krakenws.net.loop import Run, patience_s
 from krakenws.net.rest import TryLater
 from krakenws.net.stop import Stop
 from krakenws.options import Options
+from krakenws.sinks import Out, Sink
+from tests.support import scripts
 from tests.support.scripts import OPEN_ORDERS, streams
-from tests.support.server import Connection, exchange
+from tests.support.server import PATIENCE_S, Connection, exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from krakenws.core.events import Event
 
 DEADLINE_S = 20.0
 
@@ -48,6 +52,7 @@ class Watcher:
     """A sink that tells each event to a function."""
 
     wants_events = True
+    waiting = ()
 
     def __init__(self, heed: Callable[[Any], None]) -> None:
         self._heed = heed
@@ -56,6 +61,9 @@ class Watcher:
         raise AssertionError(frames)
 
     received = sent
+
+    def drained(self) -> None:
+        raise AssertionError
 
     def write(self, events: list[Any]) -> None:
         for event in events:
@@ -85,10 +93,12 @@ def running(url: str, credentials: SlowCredentials, heed: Callable[[Any, Stop], 
     run = Run(
         Options(private_url=f"{url}/auth", connect_timeout_s=0.2),
         Watcher(lambda event: heed(event, stop)),
+        Out(-1),
         redactor=Redactor(),
         credentials=credentials,  # type: ignore[arg-type]
         note=lambda _: None,
         warn=lambda _: None,
+        tell_lag=lambda _: None,
         stop=stop,
         for_s=DEADLINE_S,
     )
@@ -142,3 +152,63 @@ def test_a_machine_out_of_threads_is_a_connection_that_failed(monkeypatch: pytes
         run.run()
         with pytest.raises(ConnectionFailed, match="can't start new thread"):
             run.judge()
+
+
+class Sleeper(Sink):
+    """Output that stands still once, at the first data, for `stood_s` after `until`."""
+
+    def __init__(self, until: threading.Event, stood_s: float) -> None:
+        self.out = Out(-1)
+        self.told: list[Update | Event] = []
+        self._until = until
+        self._stood_s = stood_s
+
+    def write(self, events: Sequence[Update | Event]) -> None:
+        self.told += events
+        if not self.out.stood_s and type(events[-1]) is Update:
+            assert self._until.wait(PATIENCE_S)
+            threading.Event().wait(self._stood_s)
+            self.out.stood_s += self._stood_s
+
+
+def test_what_came_while_output_stood_still_is_read_before_an_answer_is_called_late() -> None:
+    """The answer lies behind a lot of data, and its deadline passed long before it can be read."""
+    answered = threading.Event()
+
+    def script(client: Connection) -> None:
+        client.greet()
+        client.expect(event="subscribe")
+        client.expect(event="ping")
+        client.send(*[scripts.TICKER] * 1000)
+        client.send({"event": "pong"})
+        answered.set()
+        client.hold()
+
+    sink = Sleeper(answered, stood_s=0.3)
+    sentences: list[str] = []
+    redactor = Redactor()
+    with exchange(script) as server, Stop() as stop:
+        options = Options(public_url=server.url, ack_timeout_s=0.05, quiet_s=0.1, dead_s=0.05)
+        nowhere = {"working_dir": "", "program_dir": "", "config_dir": ""}
+        credentials = Credentials(options, redactor, lambda _: 0, environ={}, **nowhere)
+        run = Run(
+            options,
+            sink,
+            sink.out,
+            redactor=redactor,
+            credentials=credentials,
+            note=sentences.append,
+            warn=sentences.append,
+            tell_lag=sentences.append,
+            stop=stop,
+            count=1000,
+        )
+        run.add(V1, bind(TICKER, ["XBT/USD"]))
+        run.add(V1, bind(PING, []))
+        run.run()
+    kinds = [type(event) for event in sink.told]
+    assert kinds.count(Update) == 1000
+    assert Unanswered not in kinds
+    (lag,) = [event for event in sink.told if isinstance(event, Lagging)]
+    assert (lag.policy, lag.blocked_s) == ("block", 0.3)
+    assert len(sentences) == 1

@@ -126,6 +126,14 @@ EVENTS: list[tuple[Event, str]] = [
         '"event":"unanswered","method":"addOrder","req_id":9,"outcome":"unknown","hint":"look first"',
     ),
     (
+        events.Lagging(NOW, "block", NOW - 1_000_000_000, 1.0, 3.5),
+        f'"event":"lagging","policy":"block","from":"{BEFORE}","blocked_s":1.0,"blocked_total_s":3.5',
+    ),
+    (
+        events.Lagging(NOW, "drop", NOW, dropped=[{"count": 2}], dropped_total=5),
+        f'"event":"lagging","policy":"drop","from":"{RECEIVED}","dropped":[{{"count":2}}],"dropped_total":5',
+    ),
+    (
         events.Violation(NOW, "no JSON", "C\\x1b", 40, "ab", 3),
         '"event":"violation","cause":"no JSON","frame":"C\\\\x1b","length_bytes":40,"sha256":"ab","count":3',
     ),
@@ -503,6 +511,10 @@ def test_text_names_the_channel_when_there_are_several() -> None:
         (
             events.Disconnected(NOW, "wss://a.b", "reset by peer", 0.04),
             "05:10:23.123  disconnected from wss://a.b: reset by peer; trying again now",
+        ),
+        (
+            events.Lagging(NOW, "drop", NOW, dropped=[{"channel": "trade", "count": 2}], dropped_total=5),
+            "05:10:23.123  stdout is read too slowly: 2 messages of trade dropped, 5 in all",
         ),
         (events.Pong(NOW, 7, 0.02344), "pong in 23.4 ms"),
         (events.Pong(NOW, 7), "pong"),
