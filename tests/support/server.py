@@ -282,6 +282,7 @@ class ScriptedServer:
 
     def _run(self, sock: socket.socket) -> None:
         sock.settimeout(PATIENCE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else frames wait for each other's ACK
         connection = None
         try:
             if self._tls is not None:

@@ -82,6 +82,10 @@ class Pace:
         missing = 1.0 - self._tokens
         return missing / self._rate if missing > 1e-9 else 0.0  # a wait too short to move a clock is none
 
+    def begin(self) -> None:
+        """A new connection: the exchange counts anew (v1.md section 3)."""
+        self._tokens = self._burst
+
     def spend(self) -> None:
         """Count one message; commands are counted too, though never held back."""
         self._tokens -= 1.0

@@ -176,6 +176,7 @@ class ClientProtocol:
     def opened(self, now: float, token: str = "") -> None:
         """The WebSocket is open; the exchange's greeting must follow."""
         self._phase = _GREETING
+        self._pace.begin()
         self._take_token(token)
         self._heard_at = now
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import random
-import sys
 from collections import Counter, deque
-from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +14,7 @@ from krakenws.core.events import Deferred, Disconnected, Gap, Subscribed, Update
 from krakenws.core.protocol import CONNECT, ClientProtocol
 from krakenws.core.v1 import ENTRIES, V1
 from krakenws.options import Options
+from tests.support.sizes import bytes_held_by
 
 GREETING = b'{"event":"systemStatus","status":"online","version":"1.9.2"}'
 HEARTBEAT = b'{"event":"heartbeat"}'
@@ -32,18 +30,6 @@ def bound(line: str) -> Bound:
     entry = find(ENTRIES, name)
     assert entry is not None
     return bind(entry, words)
-
-
-def bytes_held_by(thing: object) -> int:
-    """Return the size of an object and of all that it keeps alive, code left out."""
-    seen: dict[int, object] = {}
-    found = [thing]
-    while found:
-        one = found.pop()
-        if id(one) not in seen and not isinstance(one, type | FunctionType | ModuleType):
-            seen[id(one)] = one
-            found += gc.get_referents(one)
-    return sum(map(sys.getsizeof, seen.values()))
 
 
 class Moody:
