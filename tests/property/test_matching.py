@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from krakenws.exchange.clearing import Clearing
 from krakenws.exchange.events import (
     Accepted,
     Amended,
@@ -30,7 +31,8 @@ from krakenws.exchange.events import (
     Triggered,
     replay,
 )
-from krakenws.exchange.matching import CANCEL_ONLY, LIMIT_ONLY, MAINTENANCE, ONLINE, POST_ONLY, Engine
+from krakenws.exchange.matching import Engine
+from krakenws.exchange.modes import CANCEL_ONLY, LIMIT_ONLY, MAINTENANCE, ONLINE, POST_ONLY
 from krakenws.exchange.orders import (
     OPPOSITE,
     ORDER_TYPES,
@@ -226,6 +228,22 @@ class Waiting:
         return last >= self.trigger if up else last <= self.trigger
 
 
+class Positions(Clearing):
+    """Who has which position, told of each fill as it happens."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+
+    def position(self, owner: str) -> Decimal:
+        return self.market.positions[owner]
+
+    def filled(self, fill: Filled) -> None:
+        for order_id in (fill.maker_id, fill.taker_id):
+            order = self.market.orders[order_id]
+            if order.moves_position:
+                self.market.moves_position(order, fill.qty)
+
+
 class Market(RuleBasedStateMachine):
     """Five owners, a long, a short and three without a position, and every request there is."""
 
@@ -238,7 +256,7 @@ class Market(RuleBasedStateMachine):
             tick_size=TICK,
             lot_size=LOT,
             last_price=self.last,
-            position=lambda owner: self.positions[owner],
+            clearing=Positions(self),
         )
         self.now_us = 0
         self.log: list[EngineEvent] = []
@@ -331,9 +349,8 @@ class Market(RuleBasedStateMachine):
     @rule(side=sides, owner=owners, price=prices)
     def protect(self, side: str, owner: str, price: Decimal) -> None:
         """A stop that may only reduce."""
-        if self.engine._reducible(owner, side):
-            new = self.new(side, "stop-loss", Decimal(9), owner, trigger_price=price, reduce_only=True)
-            self.submit(new)
+        new = self.new(side, "stop-loss", Decimal(9), owner, trigger_price=price, reduce_only=True)
+        self.submit(new)
 
     @rule(which=index)
     def cancel(self, which: int) -> None:
@@ -482,9 +499,6 @@ class Market(RuleBasedStateMachine):
                     if order.side == "buy"
                     else fill.price >= order.limit_price
                 )
-            if order.margin or order.reduce_only or order.order_type == "settle-position":
-                before = self.positions[order.owner]
-                self.pending_position(order, fill.qty, before)
         self.last = fill.price
         for order_id, waiting in self.waiting.items():
             if order_id not in self.due:
@@ -492,8 +506,9 @@ class Market(RuleBasedStateMachine):
                 if waiting.reached(self.last):
                     self.due.append(order_id)
 
-    def pending_position(self, order: NewOrder, qty: Decimal, before: Decimal) -> None:
-        """The venue learns of a fill only here, after the action: reduce-only held within it all the same."""
+    def moves_position(self, order: NewOrder, qty: Decimal) -> None:
+        """A fill on margin; one that may only reduce does."""
+        before = self.positions[order.owner]
         after = before + qty if order.side == "buy" else before - qty
         if order.reduce_only:
             assert abs(after) < abs(before)

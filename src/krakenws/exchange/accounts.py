@@ -7,17 +7,20 @@ currency, a sale its base currency, a margin order its initial margin and fee. W
 balance less all holds and the margin of positions.
 
     hold_for ──▶ held ── settle, each fill ──▶ held for what is left ── release ──▶ gone
-        └─ refused: nothing changed
+        └─ refused: nothing changed                  put_back ◀── what was held before
+
+An order without a limit price may meet worse prices than anybody foresaw. It is never filled beyond what it
+holds and what is available then: `affordable` says how far that reaches.
 
 Money is neither made nor lost: over all accounts and for each asset, balances plus fees paid less what the
-exchange has lent is what was deposited, to the last digit. Three rules see to that. The cost of a fill
-follows from its price and quantity alone, so buyer and seller agree on it. All amounts are cut off, never
-rounded up, and the sum of the parts cut off is never more than the whole cut off: any number of partial fills
-fits into what the order holds. And the fee rates of an order are those at the time it was placed, or last
-changed.
+exchange has lent for margin positions is what was deposited, to the last digit. Three rules see to that. The
+cost of a fill follows from its price and quantity alone, so buyer and seller agree on it. All amounts are cut
+off, never rounded up, and the sum of the parts cut off is never more than the whole cut off: any number of
+partial fills fits into what the order holds. And the fee rates of an order are those at the time it was
+placed, or last changed.
 
 Kraken does not publish how it rounds; every captured cost and fee agrees with cutting off at the decimals of
-the wire, which are used here (or `cost_decimals`, where they are fewer), so the feeds add up to the balances.
+the wire, which are used here (see `holds`), so the feeds add up to the balances.
 
 A margin order that opens lends its cost (or base currency) and sets margin aside, in the pair's own quote
 currency; one that closes pays profit or loss, oldest position first. A loss may leave a debt: a balance below
@@ -29,10 +32,11 @@ Source: v1.md sections 8.2, 9.1 and 11; auth.md 5.3; the support pages on fees, 
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
+from krakenws.exchange.holds import Hold, cut, money_step
 from krakenws.exchange.ledger import Posting
-from krakenws.exchange.orders import BUY, OPPOSITE, SELL, ZERO
+from krakenws.exchange.orders import BUY, OPPOSITE, ZERO
 from krakenws.exchange.ratecounter import INTERMEDIATE, RateCounter
 from krakenws.exchange.requests import Refusal
 from krakenws.record import record
@@ -47,7 +51,6 @@ if TYPE_CHECKING:
 INSUFFICIENT_FUNDS = "EOrder:Insufficient funds"
 MARGIN_LEVEL_TOO_LOW = "EOrder:Margin level too low"
 ORDERS_LIMIT_EXCEEDED = "EOrder:Orders limit exceeded"
-NO_POSITION_EXISTS = "EOrder:Reduce only:No position exists"
 UNKNOWN_POSITION = "EOrder:Unknown position"
 
 DAY_US = 86_400_000_000
@@ -105,61 +108,12 @@ class Position:
         if qty == self.qty:
             cost, margin = self.cost, self.margin
         else:
-            cost = _cut(self.cost * qty / self.qty, step)
-            margin = _cut(self.margin * qty / self.qty, step)
+            cost = cut(self.cost * qty / self.qty, step)
+            margin = cut(self.margin * qty / self.qty, step)
         self.qty -= qty
         self.cost -= cost
         self.margin -= margin
         return cost, margin
-
-
-class _Hold:
-    """What an open order may still need. `qty` is in quote currency with `viqc`."""
-
-    __slots__ = (
-        "amount",
-        "asset",
-        "closes",
-        "fee_in_base",
-        "instrument",
-        "leverage",
-        "maker",
-        "price",
-        "qty",
-        "side",
-        "step",
-        "taker",
-        "viqc",
-    )
-
-    def __init__(
-        self, instrument: Instrument, side: str, qty: Decimal, price: Decimal, rates: tuple[Decimal, Decimal]
-    ) -> None:
-        self.instrument = instrument
-        self.side = side
-        self.qty = qty
-        self.price = price
-        self.taker, self.maker = rates
-        self.step = _money_step(instrument)
-        self.fee_in_base = self.viqc = False
-        self.leverage = 0
-        self.closes = ZERO
-        self.asset = instrument.quote
-        self.amount = ZERO
-
-    def need(self) -> Decimal:
-        """Return what the rest of the order can cost at worst."""
-        rate = max(self.taker, self.maker, ZERO)
-        if self.leverage:
-            opens = max(ZERO, self.qty - self.closes)
-            margin = _cut(opens * self.price / self.leverage, self.step)
-            return margin + _cut(self.qty * self.price * rate, self.step)
-        if self.side == SELL:
-            return (
-                self.qty + _cut(self.qty * rate, _lot_step(self.instrument)) if self.fee_in_base else self.qty
-            )
-        cost = self.qty if self.viqc else self.qty * self.price
-        return _cut(cost if self.fee_in_base else cost * (1 + rate), self.step)
 
 
 class Account:
@@ -184,7 +138,7 @@ class Account:
         self._balances: dict[str, Decimal] = dict(balances or {})
         self._held: dict[str, Decimal] = {}
         self._margin: dict[str, Decimal] = {}
-        self._holds: dict[str, _Hold] = {}
+        self._holds: dict[str, Hold] = {}
         self._open: dict[str, int] = {}
         self._counters: dict[str, RateCounter] = {}
         self._volume_usd: dict[int, Decimal] = {}
@@ -271,10 +225,10 @@ class Account:
         fee_in_base: bool = False,
         leverage: int = 0,
         reduce_only: bool = False,
-    ) -> None:
+    ) -> Hold | None:
         """Set aside what an order can cost; called again for the same order, replace what it holds.
 
-        Call it again when an order is amended, and when a stop without limit price triggers.
+        Returns what it held before, for `put_back`.
 
         Args:
             order_id: the order.
@@ -286,23 +240,19 @@ class Account:
             viqc: volume in quote currency, purchases only.
             fee_in_base: the `fcib` flag.
             leverage: 0 is spot.
-            reduce_only: it closes at most, so it needs no margin.
+            reduce_only: it closes at most, so it needs no margin; the engine sees to it.
 
         Raises:
-            Refusal: too many open orders on the pair, too little money, or nothing to reduce; nothing
-                changed.
+            Refusal: too many open orders on the pair, or too little money; nothing changed.
         """
         pair = instrument.wsname
         old = self._holds.get(order_id)
         if old is None and self.open_orders(pair) >= self.tier.open_orders:
             raise Refusal(ORDERS_LIMIT_EXCEEDED)
-        new = _Hold(instrument, side, qty, price, self.fee_rates(instrument, at_us))
+        new = Hold(instrument, side, qty, price, self.fee_rates(instrument, at_us))
         if leverage:
             new.leverage = leverage
-            closable = self._closable(order_id, pair, side)
-            if reduce_only and not self._opposite(pair, side):
-                raise Refusal(NO_POSITION_EXISTS)
-            new.closes = qty if reduce_only else min(qty, closable)
+            new.closes = qty if reduce_only else min(qty, self._closable(order_id, pair, side))
         else:
             new.viqc, new.fee_in_base = viqc, fee_in_base
             new.asset = instrument.quote if side == BUY else instrument.base
@@ -310,17 +260,37 @@ class Account:
         freed = old.amount if old is not None and old.asset == new.asset else ZERO
         if new.amount > max(ZERO, self.available(new.asset) + freed):
             raise Refusal(MARGIN_LEVEL_TOO_LOW if leverage else INSUFFICIENT_FUNDS)
-        self.release(order_id)
-        self._holds[order_id] = new
-        self._open[pair] = self.open_orders(pair) + 1
-        _add(self._held, new.asset, new.amount)
+        self.put_back(order_id, new)
+        return old
 
-    def release(self, order_id: str) -> None:
-        """Give back what an order still holds: it is no longer open. Without effect on an unknown one."""
+    def release(self, order_id: str) -> Hold | None:
+        """Give back what an order still holds: it is no longer open. None for an unknown one."""
         hold = self._holds.pop(order_id, None)
         if hold is not None:
             _add(self._held, hold.asset, -hold.amount)
             self._open[hold.instrument.wsname] -= 1
+        return hold
+
+    def put_back(self, order_id: str, hold: Hold) -> None:
+        """Let an order hold exactly what it held before a change that was refused, and be open again."""
+        self.release(order_id)
+        self._holds[order_id] = hold
+        pair = hold.instrument.wsname
+        self._open[pair] = self.open_orders(pair) + 1
+        _add(self._held, hold.asset, hold.amount)
+
+    def affordable(self, order_id: str, price: Decimal, qty: Decimal) -> Decimal:
+        """Return how much of a quantity an open order can take at a price: with its hold and what is left.
+
+        Raises:
+            KeyError: the order is not open.
+        """
+        hold = self._holds[order_id]
+        closable = ZERO
+        if hold.leverage:
+            closable = sum((p.qty for p in self._opposite(hold.instrument.wsname, hold.side)), ZERO)
+        room = hold.amount + self.available(hold.asset)  # what others hold is not for it
+        return hold.affordable(price, qty, room, closable)
 
     def settle(
         self,
@@ -349,9 +319,9 @@ class Account:
             ValueError: the fill costs more than the order holds and the account has; nothing changed.
         """
         hold = self._holds[order_id]
-        cost = _cut(price * qty, hold.step)
+        cost = cut(price * qty, hold.step)
         rate = hold.taker if taker else hold.maker
-        fee = _cut(cost * rate, hold.step)
+        fee = cut(cost * rate, hold.step)
         margin, position_id = ZERO, ""
         postings: tuple[Posting, ...]
         if hold.leverage:
@@ -359,7 +329,7 @@ class Account:
             _add(self.fees_paid, hold.instrument.quote, fee)
             postings = (self._post(hold.instrument.quote, profit, fee),)
         else:
-            postings = self._settle_spot(hold, qty, cost, fee, rate)
+            postings = self._settle_spot(hold, qty, cost, rate)
         if not postings:
             raise ValueError(f"a fill of {order_id} costs more than the order holds and the account has")
         hold.qty = max(ZERO, hold.qty - (cost if hold.viqc else qty))
@@ -369,14 +339,10 @@ class Account:
         self.add_volume_usd(cost * usd_rate, at_us)
         return Settlement(cost, fee, margin, position_id, postings)
 
-    def _settle_spot(
-        self, hold: _Hold, qty: Decimal, cost: Decimal, fee: Decimal, rate: Decimal
-    ) -> tuple[Posting, ...]:
+    def _settle_spot(self, hold: Hold, qty: Decimal, cost: Decimal, rate: Decimal) -> tuple[Posting, ...]:
         """Move the money of a fill, first what is given; nothing moved if there is not enough."""
         base, quote = hold.instrument.base, hold.instrument.quote
-        fee_asset = quote
-        if hold.fee_in_base:
-            fee_asset, fee = base, _cut(qty * rate, _lot_step(hold.instrument))
+        fee_asset, fee = hold.fee(cost, qty, rate)
         amounts = {quote: -cost, base: qty} if hold.side == BUY else {base: -qty, quote: cost}
         fees = {fee_asset: fee}
         given = fees.get(hold.asset, ZERO) - amounts[hold.asset]
@@ -422,7 +388,7 @@ class Account:
         Raises:
             Refusal: there is no such position, or not the money. Nothing changed.
         """
-        pair, step = instrument.wsname, _money_step(instrument)
+        pair, step = instrument.wsname, money_step(instrument)
         opened = self._opposite(pair, side)
         total = sum((p.qty for p in opened), ZERO)
         left = qty or total
@@ -431,7 +397,7 @@ class Account:
         if side == BUY:
             short_of = left > self.available(instrument.base)
         else:
-            short_of = _cut(_opening_cost(opened, left), step) > self.available(instrument.quote)
+            short_of = cut(_opening_cost(opened, left), step) > self.available(instrument.quote)
         if short_of:
             raise Refusal(INSUFFICIENT_FUNDS)
         direction = _sign(OPPOSITE[side])
@@ -447,7 +413,7 @@ class Account:
         return self._post(instrument.quote, -direction * paid), self._post(instrument.base, direction * taken)
 
     def _settle_margin(
-        self, order_id: str, hold: _Hold, qty: Decimal, cost: Decimal, trade_id: str
+        self, order_id: str, hold: Hold, qty: Decimal, cost: Decimal, trade_id: str
     ) -> tuple[Decimal, str, Decimal]:
         """Close what there is to close, open the rest; return margin set aside, position and profit."""
         instrument, step = hold.instrument, hold.step
@@ -457,7 +423,7 @@ class Account:
             if not left:
                 break
             part = min(left, position.qty)
-            closing_cost = left_cost if part == left else _cut(cost * part / qty, step)
+            closing_cost = left_cost if part == left else cut(cost * part / qty, step)
             opening_cost, margin = position.take(part, step)
             direction = _sign(position.side)
             profit += direction * (closing_cost - opening_cost)
@@ -470,7 +436,7 @@ class Account:
         hold.closes = max(ZERO, hold.closes - (qty - left))
         if not left:
             return ZERO, position_id, profit
-        margin = _cut(left_cost / hold.leverage, step)
+        margin = cut(left_cost / hold.leverage, step)
         position = self._opened_by(order_id, instrument.wsname, hold.side, trade_id)
         position.qty += left
         position.cost += left_cost
@@ -525,19 +491,6 @@ def _add(amounts: dict[str, Decimal], asset: str, amount: Decimal) -> None:
 
 def _sign(side: str) -> int:
     return 1 if side == BUY else -1
-
-
-def _money_step(instrument: Instrument) -> Decimal:
-    """Return the smallest amount of quote currency that costs and fees of a pair are counted in."""
-    return Decimal(1).scaleb(-min(instrument.cost_decimals, instrument.wire_price_decimals))
-
-
-def _lot_step(instrument: Instrument) -> Decimal:
-    return Decimal(1).scaleb(-instrument.lot_decimals)
-
-
-def _cut(amount: Decimal, step: Decimal) -> Decimal:
-    return amount.quantize(step, ROUND_DOWN)
 
 
 def _rate(schedule: Sequence[tuple[int, Decimal]], volume: Decimal) -> Decimal:

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from krakenws.exchange.desk import File
+    from krakenws.exchange.files import File
     from krakenws.exchange.instruments import Asset, Instrument
     from krakenws.exchange.keys import Grant
     from krakenws.exchange.market import Market

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from krakenws.exchange.checks import check_price, read_price
+from krakenws.exchange.checks import check_price, read_price, read_volume
 from krakenws.exchange.orders import BUY, LIMIT, LIMITED, OPPOSITE, TRAILING, TRIGGERED, ZERO, Relative
 from krakenws.exchange.requests import Refusal
 from krakenws.exchange.triggers import parse_distance, to_tick
@@ -61,6 +61,14 @@ def amended_prices(
     return limit, trigger
 
 
+def ends_it(record: OrderRecord, fields: Fields) -> bool:
+    """Whether an amendment leaves nothing of an order to fill, which cancels the rest."""
+    try:
+        return read_volume(text_of(fields, "volume"), record.instrument) <= record.filled
+    except Refusal:
+        return False
+
+
 def edited_fields(old: OrderRecord, before: Fields, fields: Fields) -> dict[str, object]:
     """Return the fields of an edited order: the old one's as they stand now, and what is changed."""
     asked = {
@@ -86,18 +94,32 @@ def edited_fields(old: OrderRecord, before: Fields, fields: Fields) -> dict[str,
 
 
 def worst_price(
-    market: Market, record: OrderRecord, qty: Decimal, trigger: Decimal | Relative | None
+    market: Market,
+    record: OrderRecord,
+    qty: Decimal,
+    limit: Decimal | Relative | None,
+    trigger: Decimal | Relative | None,
 ) -> Decimal:
-    """Return the worst price at which an order without a limit can fill, as far as anybody knows."""
+    """Return the worst price at which an order without a limit can fill, as far as anybody knows.
+
+    Args:
+        market: where it is placed.
+        record: the order.
+        qty: what is left of it.
+        limit: the new distance of its limit price from the trigger, None where it stays.
+        trigger: its new trigger price or distance, None where it stays.
+    """
     terms, engine = record.terms, market.engine
     last = engine.last_price or market.instrument.start_price
     if terms.order_type in TRIGGERED:
-        asked = trigger or record.trigger_price or terms.trigger_price
+        order = engine.order(record.order_id)
+        offset = limit or (terms.limit_price if order is None else order.offset)
+        asked = trigger or (terms.trigger_price if order is None else order.trigger_price)
         price = asked if isinstance(asked, Decimal) else last
         if isinstance(asked, Relative):
             price = to_tick(last + asked.of(last), market.instrument.tick_size)
-        if isinstance(terms.limit_price, Relative):
-            price += max(terms.limit_price.of(price), ZERO)
+        if isinstance(offset, Relative):
+            price += max(offset.of(price), ZERO)
         return price
     left, price = qty, last
     if terms.side != BUY:

@@ -57,11 +57,12 @@ class Armed(Event, frozen=True):
 
 
 class Triggered(Event, frozen=True):
-    """A last trade at `last_price` reached `trigger_price`: the order is now a market or a limit order."""
+    """A last trade at `last_price` reached `trigger_price`; without a `limit_price` it is at market now."""
 
     order_id: str
     trigger_price: Decimal
     last_price: Decimal
+    limit_price: Decimal | None
     time_us: int
 
 

@@ -19,7 +19,6 @@ ZERO = Decimal(0)
 TRADE = ("trade", "trade")
 MARGIN = ("margin", "margin-trade")
 SETTLED = ("settled", "margin-settle")
-CREDIT = ("credit", "credit")
 """Type and category of an entry."""
 
 

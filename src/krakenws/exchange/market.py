@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from krakenws.exchange.clearing import Clearing
     from krakenws.exchange.events import EngineEvent
     from krakenws.exchange.instruments import Instrument
     from krakenws.exchange.protocol import Subscription
@@ -54,7 +55,7 @@ class Market:
         seed: with the pair's name, what its traders do.
         rate: acts a second of the liveliest pairs, others in proportion; None as their characters have it.
         start_us: when it begins, microseconds since 1970.
-        position: an owner's margin position.
+        clearing: whom the engine asks about money and positions, and tells of fills.
         observe: told of each transaction: the market, its events, and when.
 
     Attributes:
@@ -71,7 +72,7 @@ class Market:
         seed: int,
         rate: float | None,
         start_us: int,
-        position: Callable[[str], Decimal],
+        clearing: Clearing,
         observe: Observer,
     ) -> None:
         self.instrument = instrument
@@ -80,7 +81,7 @@ class Market:
             tick_size=instrument.tick_size,
             lot_size=Decimal(1).scaleb(-instrument.lot_decimals),
             last_price=instrument.start_price,
-            position=position,
+            clearing=clearing,
         )
         self.feeds = PublicFeeds(instrument)
         self.trades: deque[Filled] = deque(maxlen=TRADES_KEPT)

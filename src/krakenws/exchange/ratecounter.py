@@ -2,7 +2,8 @@
 
 A transaction raises the counter, by more the younger the order is that it touches; time lowers it. One that
 would lift it over the ceiling is refused and costs nothing, or a client that keeps trying would never get
-through. The counter is shared by everything the account does on the pair, over whatever connection.
+through; one that is refused for another reason costs its fixed part. The counter is shared by everything the
+account does on the pair, over whatever connection.
 
 REST counts the calls of a key by itself. There a call that is refused counts as well, since Kraken says that
 who goes on is refused for longer; up to twice the ceiling, as it does not say how much longer.
@@ -112,17 +113,25 @@ class RateCounter(_Counter):
     def __init__(self, tier: Tier) -> None:
         super().__init__(tier.ceiling, tier.decay_centipoints_s)
 
-    def charge(self, at_us: int, transaction: str, age_us: int = 0, orders: int = 1) -> None:
+    def charge(self, at_us: int, transaction: str, age_us: int = 0, orders: int = 1) -> int:
         """Count a transaction, before anything else about it is looked at: a refused order costs as well.
+
+        Returns what was counted for the age of the order, to `forgive` when the request is refused.
 
         Raises:
             Refusal: it would lift the counter over the ceiling; nothing was counted.
         """
         self._decay(at_us)
-        units = self._units + half_points(transaction, age_us, orders) * _POINT // 2
+        before = self._units
+        units = before + half_points(transaction, age_us, orders) * _POINT // 2
         if units > self._ceiling:
             raise Refusal(RATE_LIMIT_EXCEEDED)
         self._units = units
+        return units - before - _FIXED.get(transaction, 0) * _POINT
+
+    def forgive(self, penalty: int) -> None:
+        """Take back what was counted for the age of an order that was not changed after all."""
+        self._units = max(0, self._units - penalty)
 
     def count(self, at_us: int) -> int:
         """Return the counter as `ratecount` tells it: whole points, rounded up."""

@@ -125,18 +125,18 @@ class SandboxVenue(Venue):
         self._draws = Draws(seed)
         self._draw_delay = uniform(seed, "snapshots")
         self.markets: dict[str, Market] = {}
+        self.desk = Desk(self.markets, self._draws, self._tell)
         for instrument in instruments_of(pairs):
             self.markets[instrument.wsname] = Market(
                 instrument,
                 seed=seed,
                 rate=rate,
                 start_us=start_us,
-                position=self._positions(instrument.wsname),
+                clearing=self.desk.open_pair(instrument),
                 observe=self._observe,
             )
         self._turn = list(self.markets.values())
         self._sweep_us = start_us
-        self.desk = Desk(self.markets, self._draws, self._tell)
         self.keys = ApiKeys()
         self.tokens = Tokens()
         if truth is not None:
@@ -245,7 +245,8 @@ class SandboxVenue(Venue):
         """Send what a new subscriber is sent first."""
         if subscription.account:
             owner = self.tokens.grant(subscription.account, now).account
-            self.desk.join(owner, subscription, self.catch_up(now))
+            now_us = self.catch_up(now)
+            self.desk.reports.join(self.desk.files[owner], subscription, now_us)
         else:
             market = self.markets[subscription.symbol]
             market.advance(self.catch_up(now))
@@ -255,7 +256,7 @@ class SandboxVenue(Venue):
         """Send it nothing more."""
         if subscription.account:
             self.tokens.unsubscribed(subscription.account)
-            self.desk.leave(subscription)
+            self.desk.reports.leave(subscription)
         else:
             self.markets[subscription.symbol].leave(subscription)
 
@@ -375,15 +376,12 @@ class SandboxVenue(Venue):
 
     def failed(self, error: Exception, _now: float, /) -> None:
         """Tell the truth log."""
-        self.desk.failed(error, self.reached_us)
+        self.desk.reports.failed(error, self.reached_us)
 
     def refused(self, account: str, method: str, asked: Mapping[str, object], error: str) -> None:
         """Tell the truth log of a request that changed nothing."""
         given = {name: value for name, value in asked.items() if value not in (None, "")}
         self._tell("Refused", self.reached_us, account=account, method=method, asked=given, error=error)
-
-    def _positions(self, pair: str) -> Callable[[str], Decimal]:
-        return lambda owner: self.desk.position(owner, pair)
 
     def _begin_truth(self, truth: Truth, seed: int, rate: float | None) -> None:
         """Tell the truth log what all else follows from: the settings, and every pair's first book."""

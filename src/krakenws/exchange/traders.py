@@ -36,7 +36,7 @@ from math import ceil, floor, log
 from zlib import crc32
 
 from krakenws.exchange.instruments import DEEP, NORMAL, QUIET, THIN
-from krakenws.exchange.matching import CANCEL_ONLY, MAINTENANCE, ONLINE, POST_ONLY
+from krakenws.exchange.modes import CANCEL_ONLY, MAINTENANCE, ONLINE, POST_ONLY
 from krakenws.exchange.orders import (
     BUY,
     CANCEL_OLDEST,

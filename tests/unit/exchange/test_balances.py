@@ -10,7 +10,7 @@ import pytest
 
 from krakenws.exchange import balances
 from krakenws.exchange.keys import CANCEL, DEMO_ACCOUNT, QUERY_FUNDS, Grant
-from krakenws.exchange.ledger import CREDIT, LedgerEntry, Posting
+from krakenws.exchange.ledger import TRADE, LedgerEntry, Posting
 from krakenws.exchange.protocol import ServerProtocol
 from krakenws.exchange.v2 import V2
 from tests.support.venue import Client, Exchange
@@ -124,18 +124,6 @@ def test_a_settled_position_is_paid_and_taken() -> None:
     assert {e["category"] for e in (paid, taken)} == {"margin-settle"}
 
 
-def test_what_the_exchange_lends_is_a_credit() -> None:
-    exchange = Exchange()
-    client = exchange.trader("poor", {"ZUSD": Decimal(8480)})
-    listener = Listener(exchange, "poor")
-    last = exchange.venue.markets["XBT/USD"].engine.last_price
-    assert last is not None
-    client.add(type="buy", ordertype="stop-loss", price=str(last + 5), volume="0.1")
-    exchange.trader("whale").market("buy", "15")
-    credit = next(entry for entry in listener.entries() if entry["type"] == "credit")
-    assert credit["amount"] == exchange.venue.desk.files["poor"].account.lent["ZUSD"]
-
-
 def test_without_a_snapshot_the_first_entry_is_number_one() -> None:
     exchange = Exchange()
     listener = Listener(exchange, snapshot=False)
@@ -208,7 +196,7 @@ def test_whatever_users_do_snapshot_and_entries_add_up_to_the_account(seed: int)
 )
 def test_amounts_are_plain_numbers_of_at_least_the_assets_decimals(amount: str, text: bytes) -> None:
     posting = Posting("ZUSD", Decimal(amount), Decimal(0), Decimal(1))
-    frame = balances.update(LedgerEntry("L1", "T1", CREDIT, posting, 0))
+    frame = balances.update(LedgerEntry("L1", "T1", TRADE, posting, 0))
     assert b'"amount":%b,' % text in frame
 
 

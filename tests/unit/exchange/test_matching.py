@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec import json
 
+from krakenws.exchange.clearing import Clearing
 from krakenws.exchange.events import (
     Accepted,
     Amended,
@@ -23,7 +25,8 @@ from krakenws.exchange.events import (
     Triggered,
     replay,
 )
-from krakenws.exchange.matching import CANCEL_ONLY, LIMIT_ONLY, MAINTENANCE, ONLINE, POST_ONLY, Engine
+from krakenws.exchange.matching import Engine
+from krakenws.exchange.modes import CANCEL_ONLY, LIMIT_ONLY, MAINTENANCE, ONLINE, POST_ONLY
 from krakenws.exchange.orders import CloseOrder, NewOrder, Order, Relative
 from krakenws.exchange.triggers import parse_distance, resolve_price
 
@@ -31,15 +34,55 @@ D = Decimal
 TICK, LOT = D("0.1"), D("0.00000001")
 
 
+class Strict(Clearing):
+    """Lets nothing fire, and nobody without a limit price trade more than two."""
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+        self.left = D(2)
+
+    def may_fire(self, order: Order, best: Decimal | None, now_us: int) -> str:
+        return f"{order.limit_price} {best} {now_us}"
+
+    def affordable(self, order: Order, price: Decimal, qty: Decimal) -> Decimal:
+        return min(qty, self.left)
+
+    def filled(self, fill: Filled) -> None:
+        self.left -= fill.qty
+
+    def ended(self, order: Order) -> None:
+        self.ends.append(order.order_id)
+
+
+class Positions(Clearing):
+    """Owners' positions, which the fills of orders on margin change as they happen."""
+
+    def __init__(self, positions: dict[str, Decimal]) -> None:
+        self.positions = positions
+        self.engine: Engine | None = None
+
+    def position(self, owner: str) -> Decimal:
+        return self.positions.get(owner, D(0))
+
+    def filled(self, fill: Filled) -> None:
+        assert self.engine is not None
+        for order_id in (fill.maker_id, fill.taker_id):
+            order = told(self.engine, order_id)
+            if order.new.moves_position:
+                change = fill.qty if order.side == "buy" else -fill.qty
+                self.positions[order.owner] = self.position(order.owner) + change
+
+
 def engine(*, last: str | None = "100", positions: dict[str, Decimal] | None = None) -> Engine:
-    held = positions or {}
-    return Engine(
+    clearing = Positions({} if positions is None else positions)
+    clearing.engine = Engine(
         "XBT/USD",
         tick_size=TICK,
         lot_size=LOT,
         last_price=None if last is None else D(last),
-        position=lambda owner: held.get(owner, D(0)),
+        clearing=clearing,
     )
+    return clearing.engine
 
 
 def limit(order_id: str, side: str, qty: str, price: str, owner: str = "", **more: object) -> NewOrder:
@@ -83,6 +126,33 @@ def told(made: Engine, order_id: str) -> Order:
     order = made.order(order_id)
     assert order is not None
     return order
+
+
+# ---- the clearing
+
+
+def test_the_clearing_may_cancel_what_has_triggered_and_hears_of_every_end() -> None:
+    clearing = Strict()
+    made = Engine("XBT/USD", tick_size=TICK, lot_size=LOT, last_price=D(100), clearing=clearing)
+    made.submit(limit("A", "buy", "1", "90", expire_us=4, time_in_force="GTD"), 1)
+    made.submit(stop("S", "buy", "trailing-stop-limit", "+1", limit_price=Relative(D("0.5"))), 1)
+    assert reasons(trade_at(made, "101", 3)) == ["101.5 None 3"]
+    made.expire(4)
+    made.submit(limit("B", "buy", "1", "90"), 5)
+    made.cancel("B", 5)
+    assert clearing.ends == ["x101@3-sell", "x101@3-buy", "S", "A", "B"]
+
+
+@pytest.mark.parametrize(("more", "reason"), [({}, "funds"), ({"margin": True}, "margin")])
+def test_an_order_without_a_limit_trades_what_it_can_pay_for(more: dict[str, Any], reason: str) -> None:
+    made = Engine("XBT/USD", tick_size=TICK, lot_size=LOT, clearing=Strict())
+    for new in (limit("A", "sell", "1.5", "101"), limit("B", "sell", "3", "102")):
+        made.submit(new, 1)
+    fills = [e.qty for e in made.submit(limit("L", "buy", "1.5", "101"), 2) if isinstance(e, Filled)]
+    assert fills == [D("1.5")], "a limit order is not asked for"
+    events = made.submit(market("M", "buy", "3", **more), 3)
+    assert [e.qty for e in events if isinstance(e, Filled)] == [D("0.5")]
+    assert Canceled("M", f"Insufficient {reason}", D("2.5"), 3) in events
 
 
 # ---- the book
@@ -232,9 +302,9 @@ def test_many_cancellations_change_each_level_once() -> None:
     )
     ids = [order.order_id for order in made.orders_of("ann")]
     assert made.cancel_many([*ids, "?"], 4, "Dead man") == [
+        Refused("?", "EOrder:Unknown order", 4),
         Canceled("A", "Dead man", D(1), 4),
         Canceled("B", "Dead man", D(2), 4),
-        Refused("?", "EOrder:Unknown order", 4),
         LevelChanged("buy", D(99), D(0), 4),
     ]
 
@@ -255,7 +325,7 @@ def test_orders_that_ended_early_do_not_pile_up_until_they_would_have_expired() 
     for number in range(1000):
         made.submit(limit(f"O{number}", "buy", "1", "99", time_in_force="GTD", expire_us=10**9), 1)
         made.cancel(f"O{number}", 1)
-    assert len(made._expiries) < 100
+    assert len(made._run.live._expiries) < 100
     assert made.next_expiry_us is None
 
 
@@ -364,7 +434,7 @@ def test_a_trigger_fires_when_the_last_trade_reaches_it(
     assert not any(isinstance(e, Triggered) for e in trade_at(made, waits_at))
     events = trade_at(made, fires_at)
     assert events[-2:] == [
-        Triggered("S", D(trigger), D(fires_at), 5),
+        Triggered("S", D(trigger), D(fires_at), None, 5),
         Canceled("S", "Insufficient liquidity", D(1), 5),
     ]
 
@@ -373,7 +443,7 @@ def test_a_trigger_that_is_reached_on_arrival_fires_at_once() -> None:
     made = book(limit("A", "buy", "1", "99"))
     events = made.submit(stop("S", "sell", "stop-loss", "100"), 2)
     assert events[1:3] == [
-        Triggered("S", D(100), D(100), 2),
+        Triggered("S", D(100), D(100), None, 2),
         Filled(1, "A", "S", D(99), D(1), "sell", "market", 2),
     ]
 
@@ -412,7 +482,7 @@ def test_a_trailing_stop_follows_the_best_trade_and_fires_at_its_distance() -> N
     assert Armed("S", D(101), 5) in trade_at(made, "103")
     assert told(made, "S").peak == 103
     assert not any(isinstance(e, Armed | Triggered) for e in trade_at(made, "101.1"))
-    assert Triggered("S", D(101), D(101), 5) in trade_at(made, "101")
+    assert Triggered("S", D(101), D(101), None, 5) in trade_at(made, "101")
 
 
 def test_a_trailing_stop_that_buys_keeps_its_percentage_to_the_tick() -> None:
@@ -436,7 +506,7 @@ def test_amending_a_waiting_order_moves_its_trigger() -> None:
         Armed("S", D(95), 2),
     ]
     assert made.amend("S", 3, trigger_price=D(100))[1:3] == [
-        Triggered("S", D(100), D(100), 3),
+        Triggered("S", D(100), D(100), D(94), 3),
         Rested("S", "sell", D(94), D(3), 3),
     ]
 
@@ -576,7 +646,7 @@ def test_a_trailing_stop_needs_a_last_trade_to_start_from() -> None:
 
 def test_a_stop_waits_for_the_first_trade_where_there_was_none() -> None:
     made = book(stop("S", "buy", "stop-loss", "1"), last=None)
-    assert Triggered("S", D(1), D(7), 5) in trade_at(made, "7")
+    assert Triggered("S", D(1), D(7), None, 5) in trade_at(made, "7")
 
 
 CLOSED = {

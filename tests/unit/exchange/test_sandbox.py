@@ -496,17 +496,20 @@ def test_a_stop_fires_sells_and_is_told_as_triggered() -> None:
     assert told[-1]["status"] == "closed"
 
 
-def test_a_stop_that_buys_beyond_what_it_holds_borrows_what_it_lacks() -> None:
+def test_a_stop_that_buys_beyond_what_its_owner_has_is_filled_as_far_as_the_money_goes() -> None:
     exchange = Exchange()
     client = exchange.trader("poor", {"ZUSD": Decimal(8480)})
+    client.subscribe("openOrders")
     last = exchange.venue.markets["XBT/USD"].engine.last_price
     assert last is not None
     assert client.add(type="buy", ordertype="stop-loss", price=str(last + 5), volume="0.1")["status"] == "ok"
     exchange.trader("whale").market("buy", "15")
     account = exchange.venue.desk.files["poor"].account
-    assert account.balance("XXBT") == Decimal("0.1")
-    assert account.lent["ZUSD"] > 0
-    assert account.balance("ZUSD") >= 0
+    told = orders_of(client.news())[-1][1]
+    assert (told["status"], told["cancel_reason"]) == ("canceled", "Insufficient funds")
+    assert Decimal("0.09") < account.balance("XXBT") == Decimal(told["vol_exec"]) < Decimal("0.1")
+    assert 0 <= account.balance("ZUSD") == account.available("ZUSD") < Decimal("0.01")
+    assert not account.lent
 
 
 def test_an_order_with_a_later_start_waits_as_pending() -> None:

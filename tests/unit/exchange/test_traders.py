@@ -12,7 +12,8 @@ import pytest
 from krakenws.exchange.events import Accepted, Filled, LevelChanged, Refused
 from krakenws.exchange.feeds import PublicFeeds
 from krakenws.exchange.instruments import DEEP, INSTRUMENTS, QUIET, THIN, find
-from krakenws.exchange.matching import CANCEL_ONLY, LIMIT_ONLY, MAINTENANCE, POST_ONLY, Engine
+from krakenws.exchange.matching import Engine
+from krakenws.exchange.modes import CANCEL_ONLY, LIMIT_ONLY, MAINTENANCE, POST_ONLY
 from krakenws.exchange.orders import BUY, LIMIT, MARKET, OPPOSITE, SELL, NewOrder
 from krakenws.exchange.traders import CHARACTERS, OWNERS, Traders, uniform
 
