@@ -71,9 +71,13 @@ Source: auth.md section 1; order entry wants both rights, as support says.
 
 NONCE_LIMIT = 1 << 64
 TOKEN_LIFE_S = 900.0
+TOKENS_KEPT = 1000
+"""So many tokens wait for their first use at most; then the oldest is void."""
 LOCKOUT_S = 900.0
 MISTAKES = 20
 """So many of a key's mistakes from one address, each within `LOCKOUT_S` of the one before, lock it out."""
+CALLERS_COUNTED = 10_000
+"""Of so many keys and addresses mistakes are counted; then the first one's are forgotten."""
 
 _UNITS = (10**12, 10**15, 10**18)
 """Where milli-, micro- and nanoseconds since 1970 begin to be told apart."""
@@ -205,6 +209,8 @@ class ApiKeys:
             raise Refusal(LOCKED_OUT)
 
     def _mistake(self, code: str, caller: tuple[str, str], now: float) -> Refusal:
+        if len(self._mistakes) >= CALLERS_COUNTED and caller not in self._mistakes:
+            del self._mistakes[next(iter(self._mistakes))]
         self._mistakes[caller] = (self._mistakes.get(caller, (0, now))[0] + 1, now)
         return Refusal(code)
 
@@ -242,6 +248,8 @@ class Tokens:
         expired = [
             text for text, held in self._tokens.items() if not held.subscriptions and held.until <= now
         ]
+        if not expired and len(self._tokens) >= TOKENS_KEPT:
+            expired = [text for text, held in self._tokens.items() if not held.subscriptions][:1]
         for text in expired:
             del self._tokens[text]
         token = b64encode(random).decode().rstrip("=")
