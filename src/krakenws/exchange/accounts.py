@@ -37,6 +37,7 @@ from decimal import Decimal
 from krakenws.exchange.holds import Hold, cut, money_step
 from krakenws.exchange.ledger import Posting
 from krakenws.exchange.orders import BUY, OPPOSITE, ZERO
+from krakenws.exchange.positions import Position, opening_cost
 from krakenws.exchange.ratecounter import INTERMEDIATE, RateCounter
 from krakenws.exchange.requests import Refusal
 from krakenws.record import record
@@ -90,30 +91,6 @@ class Settlement:
     margin: Decimal = ZERO
     position_id: str = ""
     postings: tuple[Posting, ...] = ()
-
-
-class Position:
-    """What margin orders have opened: `qty` still open, its opening `cost`, and the `margin` set aside."""
-
-    __slots__ = ("cost", "margin", "order_id", "position_id", "qty", "side")
-
-    def __init__(self, position_id: str, order_id: str, side: str) -> None:
-        self.position_id = position_id
-        self.order_id = order_id
-        self.side = side
-        self.qty = self.cost = self.margin = ZERO
-
-    def take(self, qty: Decimal, step: Decimal) -> tuple[Decimal, Decimal]:
-        """Take a quantity off and return its share of opening cost and margin; the last share is the rest."""
-        if qty == self.qty:
-            cost, margin = self.cost, self.margin
-        else:
-            cost = cut(self.cost * qty / self.qty, step)
-            margin = cut(self.margin * qty / self.qty, step)
-        self.qty -= qty
-        self.cost -= cost
-        self.margin -= margin
-        return cost, margin
 
 
 class Account:
@@ -397,7 +374,7 @@ class Account:
         if side == BUY:
             short_of = left > self.available(instrument.base)
         else:
-            short_of = cut(_opening_cost(opened, left), step) > self.available(instrument.quote)
+            short_of = cut(opening_cost(opened, left), step) > self.available(instrument.quote)
         if short_of:
             raise Refusal(INSUFFICIENT_FUNDS)
         direction = _sign(OPPOSITE[side])
@@ -501,13 +478,3 @@ def _rate(schedule: Sequence[tuple[int, Decimal]], volume: Decimal) -> Decimal:
             break
         percent = at
     return percent / 100
-
-
-def _opening_cost(positions: Sequence[Position], qty: Decimal) -> Decimal:
-    """Return the opening cost of the first `qty` of positions, unrounded."""
-    cost = ZERO
-    for position in positions:
-        part = min(qty, position.qty)
-        cost += position.cost * part / position.qty
-        qty -= part
-    return cost

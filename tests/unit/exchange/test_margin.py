@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from krakenws.exchange.accounts import Account, Position
+from krakenws.exchange.accounts import Account
 from krakenws.exchange.checks import Terms
 from krakenws.exchange.margin import (
     ALLOWANCE,
@@ -17,6 +17,7 @@ from krakenws.exchange.margin import (
     POSITIONS_LIMIT,
     check_margin,
 )
+from krakenws.exchange.positions import Position
 from krakenws.exchange.ratecounter import PRO, STARTER, Tier
 from krakenws.exchange.requests import Refusal
 
