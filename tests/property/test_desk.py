@@ -253,5 +253,59 @@ class Traders(RuleBasedStateMachine):
                 assert record.triggered == (order.new.trigger_price is not None and not order.waiting)
 
 
-Traders.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+class MarginTraders(Traders):
+    """Every third order is on margin, and every second of those may only reduce: losses can leave debts."""
+
+    placed = 0
+
+    def add(self, owner: str, **fields: str) -> None:
+        self.placed += 1
+        if self.placed % 3 == 0 and "viqc" not in fields.get("oflags", ""):
+            fields["leverage"] = "3"
+            more: dict[str, Any] = {"reduce_only": self.placed % 6 == 0}
+            fields |= more
+        super().add(owner, **fields)
+
+    @rule(owner=users, side=sides)
+    def settle_position(self, owner: str, side: str) -> None:
+        super().add(owner, type=side, ordertype="settle-position", volume="0", leverage="3")
+
+    def nobody_owes(self) -> None:
+        """Somebody may, here."""
+
+    @invariant()
+    def money_is_conserved_and_nobody_promises_what_he_has_not(self) -> None:
+        accounts = [file.account for file in self.desk.files.values()]
+        for asset, amount in WEALTH.items():
+            total = sum(
+                a.balance(asset) + a.fees_paid.get(asset, ZERO) - a.lent.get(asset, ZERO) for a in accounts
+            )
+            assert total == 3 * amount + WHALES_WEALTH[asset]
+        assert sum(account.position("XBT/USD") for account in accounts) == -sum(
+            account.lent.get("XXBT", ZERO) for account in accounts
+        )
+
+    @invariant()
+    def an_account_holds_what_its_open_orders_need_and_no_more(self) -> None:
+        for file in self.desk.files.values():
+            held = dict.fromkeys(WEALTH, ZERO)
+            for record in file.live.values():
+                asset, amount = file.account.hold(record.order_id)
+                assert amount == file.account._holds[record.order_id].need() >= 0
+                held[asset] += amount
+            assert held == {asset: file.account.held(asset) for asset in WEALTH}
+
+    @invariant()
+    def what_may_only_reduce_has_something_to_reduce(self) -> None:
+        for owner, file in self.desk.files.items():
+            position = file.account.position("XBT/USD")
+            for order in self.floor.engine.orders_of(owner):
+                if order.new.reduce_only and not order.waiting:
+                    assert position < 0 if order.side == "buy" else position > 0
+
+
+_SETTINGS = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestTraders = Traders.TestCase
+TestTraders.settings = _SETTINGS
+TestMarginTraders = MarginTraders.TestCase
+TestMarginTraders.settings = _SETTINGS
