@@ -217,7 +217,7 @@ class Desk:
         counter = file.account.rate_counter(pair)
         found = [r for r in file.named(text_of(fields, "orderid")) if r.instrument.wsname == pair]
         if len(found) != 1:
-            counter.charge(now_us, EDIT, MONTH_US)
+            counter.charge(now_us, EDIT, MONTH_US)  # the fixed part: nothing young was touched
             raise Refusal(UNKNOWN_ORDER)
         old = found[0]
         penalty = counter.charge(now_us, EDIT, now_us - old.changed_us)
