@@ -16,10 +16,10 @@ from krakenws.exchange import files, keys, market
 from krakenws.exchange.keys import ApiKeys, Grant, Tokens
 from krakenws.exchange.ratecounter import Tier
 from krakenws.exchange.requests import Refusal
-from tests.unit.exchange.test_sandbox import PLENTY, Exchange
+from tests.support.venue import PLENTY, Exchange
 
 if TYPE_CHECKING:
-    from tests.unit.exchange.test_sandbox import Client
+    from tests.support.venue import Client
 
 GRANT = Grant("demo")
 FREE = Tier("free", 10**9, 375, 10**6)
