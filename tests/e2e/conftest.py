@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -11,7 +13,7 @@ import trustme
 from tests.support.command import Command
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 TOKEN = "WW91ci9hdXRoZW50aWNhdGlvbi90b2tlbi9nb2Vz+/Q"
 """With the two characters of base64 that encoders escape."""
@@ -28,6 +30,15 @@ def trader(krakenws: Command) -> Command:
     """The installed command, with a token in `WS_Token`."""
     krakenws.store_token(TOKEN)
     return krakenws
+
+
+@pytest.fixture
+def default_port() -> Iterator[None]:
+    """The sandbox's default port, for one test at a time on this machine: `--sandbox` looks there."""
+    fcntl = pytest.importorskip("fcntl")
+    with (Path(gettempdir()) / "krakenws-tests.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Certificates(NamedTuple):

@@ -209,6 +209,7 @@ in_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the c
 
 @in_proc
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.usefixtures("default_port")
 def test_a_sandbox_of_ones_own_does_not_outlive_the_command(krakenws: Command, end: int) -> None:
     with krakenws.start("--sandbox", "ticker", "XBT/USD", "-oraw") as process:
         process.line()
@@ -222,6 +223,7 @@ def test_a_sandbox_of_ones_own_does_not_outlive_the_command(krakenws: Command, e
 
 
 @in_proc
+@pytest.mark.usefixtures("default_port")
 def test_a_command_killed_while_its_sandbox_starts_leaves_none(krakenws: Command) -> None:
     with krakenws.start("--sandbox", "ticker", "XBT/USD", "-oraw") as process:
         child = _child_of(process.pid)
@@ -230,6 +232,7 @@ def test_a_command_killed_while_its_sandbox_starts_leaves_none(krakenws: Command
         _wait_for_the_end_of(child)
 
 
+@pytest.mark.usefixtures("default_port")
 def test_a_sandbox_that_cannot_start_is_one_sentence_and_exit_code_4(
     krakenws: Command, tmp_path: Path
 ) -> None:
@@ -241,6 +244,7 @@ def test_a_sandbox_that_cannot_start_is_one_sentence_and_exit_code_4(
     assert result.sentence == "the sandbox exchange did not start; try 'krakenws sandbox' to see why"
 
 
+@pytest.mark.usefixtures("default_port")
 def test_what_is_no_sandbox_on_the_default_port_is_not_taken_for_one(krakenws: Command) -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -303,6 +307,7 @@ def suffer(told: dict[str, str], fault: str) -> None:
         assert json.loads(answer.read())["error"] == []
 
 
+@pytest.mark.usefixtures("default_port")
 def test_balances_need_no_set_up(krakenws: Command) -> None:
     result = krakenws.run("--sandbox", "balances", "--count", "1", "-o", "json")
     assert result.code == 0, result.err
