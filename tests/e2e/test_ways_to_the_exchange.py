@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from tests.support.proxy import proxy
+from tests.faults.proxy import Instead, fault_proxy
 from tests.support.scripts import TICKER, pongs, streams
 from tests.support.server import exchange
 
@@ -115,9 +115,13 @@ def test_an_authority_file_that_is_none_is_2(
 def test_a_proxy_of_the_environment_is_asked(
     krakenws: Command, certificates: Certificates, variable: str
 ) -> None:
-    with exchange(pongs, tls=certificates.server) as server, proxy() as between:
+    with exchange(pongs, tls=certificates.server) as server, fault_proxy() as between:
         result = krakenws.run(
-            "ping", "--cafile", certificates.authority, *server.options, **{variable: between.url}
+            "ping",
+            "--cafile",
+            certificates.authority,
+            *server.options,
+            **{variable: f"http://{between.host}"},
         )
     assert (result.code, result.err) == (0, "")
     (head,) = between.heads
@@ -125,8 +129,8 @@ def test_a_proxy_of_the_environment_is_asked(
 
 
 def test_a_proxy_with_a_login_gets_it_and_nobody_else(krakenws: Command, certificates: Certificates) -> None:
-    with exchange(pongs, tls=certificates.server) as server, proxy() as between:
-        url = between.url.replace("http://", "http://user:p%40ss@")
+    with exchange(pongs, tls=certificates.server) as server, fault_proxy() as between:
+        url = f"http://user:p%40ss@{between.host}"
         result = krakenws.run(
             "ping", "-v", "--cafile", certificates.authority, *server.options, HTTPS_PROXY=url
         )
@@ -137,13 +141,13 @@ def test_a_proxy_with_a_login_gets_it_and_nobody_else(krakenws: Command, certifi
 
 @pytest.mark.parametrize("excepted", ["*", "127.0.0.1", "example.com, 127.0.0.1"])
 def test_no_proxy_excepts_hosts(krakenws: Command, certificates: Certificates, excepted: str) -> None:
-    with exchange(pongs, tls=certificates.server) as server, proxy() as between:
+    with exchange(pongs, tls=certificates.server) as server, fault_proxy() as between:
         result = krakenws.run(
             "ping",
             "--cafile",
             certificates.authority,
             *server.options,
-            HTTPS_PROXY=between.url,
+            HTTPS_PROXY=f"http://{between.host}",
             NO_PROXY=excepted,
         )
     assert result.code == 0, result.err
@@ -151,8 +155,10 @@ def test_no_proxy_excepts_hosts(krakenws: Command, certificates: Certificates, e
 
 
 def test_loopback_without_tls_is_never_proxied(krakenws: Command) -> None:
-    with exchange(pongs) as server, proxy() as between:
-        result = krakenws.run("ping", *server.options, HTTPS_PROXY=between.url, ALL_PROXY=between.url)
+    with exchange(pongs) as server, fault_proxy() as between:
+        result = krakenws.run(
+            "ping", *server.options, HTTPS_PROXY=f"http://{between.host}", ALL_PROXY=f"http://{between.host}"
+        )
     assert result.code == 0
     assert between.heads == []
 
@@ -166,9 +172,10 @@ def test_loopback_without_tls_is_never_proxied(krakenws: Command) -> None:
     ],
 )
 def test_a_proxy_that_refuses_is_4(krakenws: Command, refusal: bytes) -> None:
-    with proxy(refusal) as between:
+    with fault_proxy() as between:
+        between.switch_on(Instead(answer=refusal))
         result = krakenws.run(
-            "ping", "-oraw", "--public-url", "wss://ws.example.invalid", HTTPS_PROXY=between.url
+            "ping", "-oraw", "--public-url", "wss://ws.example.invalid", HTTPS_PROXY=f"http://{between.host}"
         )
     assert result.code == 4
     assert "proxy refused" in result.sentence
