@@ -179,7 +179,10 @@ class _Shell:
         return error.exit_code
 
     def broke(self, error: Exception) -> int:
-        """A defect of ours: one line, and how to report it."""
+        """A defect of ours, unless the machine has no more to give: one line, and what to do about it."""
+        if "Too many open files" in str(error):  # also an ImportError, which has no errno
+            self._say("too many open files for this process: raise its limit (ulimit -n), then try again")
+            return 1
         self._say(
             f"a defect of krakenws: {type(error).__name__}: {error};"
             + ("" if self._verbose else " run it again with -v and")

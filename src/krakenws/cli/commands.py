@@ -63,7 +63,10 @@ class Context:
         self.note = note
         self.redactor = redactor
         self.program_dir = program_dir
-        self.working_dir = os.getcwd()
+        try:
+            self.working_dir = os.getcwd()
+        except OSError:  # it was deleted
+            self.working_dir = os.devnull  # no WS_Token lies there
         self.environ: Mapping[str, str] = os.environ
         self.sink: Sink | None = None
         self.plays = False

@@ -433,9 +433,14 @@ class Transport:
         return None if self.cause else b""
 
     def write(self, data: bytes) -> None:
-        """Send bytes now, or keep what the socket does not take yet."""
+        """Send bytes now, or keep what the socket does not take yet; a broken TLS takes none any more."""
         if self._tls is not None:
-            self._tls.write(data)
+            import ssl
+
+            try:
+                self._tls.write(data)
+            except ssl.SSLError:
+                return  # `read` has told, or will tell, what is wrong
             self._pass_on_tls()
         else:
             self._out += data
