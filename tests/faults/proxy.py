@@ -327,7 +327,7 @@ class Flow:
         self._reader = reader
         self._writer = writer
         self._waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUE)
-        writer.transport.set_write_buffer_limits(0)  # so that drained means sent
+        writer.transport.set_write_buffer_limits(1, 0)  # so that drained means sent
 
     async def run(self) -> None:
         """Pass on until this direction ends."""

@@ -1,0 +1,12 @@
+"""The fault matrix: every row of every part."""
+
+from __future__ import annotations
+
+from tests.faults.rows.books import BOOKS
+from tests.faults.rows.connecting import CONNECTING
+from tests.faults.rows.consumer import CONSUMER, RESOURCES
+from tests.faults.rows.private import PRIVATE
+from tests.faults.rows.streaming import STREAMING
+
+GROUPS = (CONNECTING, STREAMING, BOOKS, PRIVATE, CONSUMER, RESOURCES)
+ROWS = [row for group in GROUPS for row in group.rows]

@@ -1,0 +1,1 @@
+"""The rows of the fault matrix, a module for each part of it."""
