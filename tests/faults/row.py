@@ -25,7 +25,8 @@ class Row:
         sees: what a user sees, in words for the page.
         play: makes it happen to the installed command; or `memory`: to the protocols alone, time injected.
         code: how the command ends.
-        tells: events on stdout that follow the fault, in this order; the first is how it is noticed.
+        tells: events on stdout that follow the fault, in this order; the first is how it is noticed, unless
+            there is nothing to notice: then it is data.
         says: what stands on stderr, a regular expression; "" for nothing at all.
         noticed_s, back_s: the most it may take until it is told, and until there is data again; None where
             there is nothing to tell, or nothing to come back to. Far more than it takes: machines are busy.

@@ -73,11 +73,10 @@ def _times(row: Row, scene: Scene, events: list[Event]) -> tuple[float | None, f
         ):
             at += 1
         assert at < len(events), f"no {name} was told: {[event['event'] for event in events][-20:]}"
-        if noticed is None:
-            received = events[at].get("received")
-            noticed = None if received is None else (at_ns(received) - scene.struck_ns) / 1e9
-        elif name == "update":
+        if name == "update":
             back = max(0, at_ns(events[at]["received"]) - scene.mended_ns) / 1e9
+        elif noticed is None and name not in {"connected", "error"}:
+            noticed = (at_ns(events[at]["received"]) - scene.struck_ns) / 1e9
     if row.noticed_s is not None:
         assert noticed is not None
         assert noticed <= row.noticed_s

@@ -1,7 +1,7 @@
 """What a run printed, held against itself and against the exchange's own account.
 
-The first is what a consumer of stdout relies on: a gap stands before the next data of whatever was broken, and
-a book called verified has the checksum it claims, worked out here from the printed levels alone and
+The first is what a consumer of stdout relies on: a gap stands before the next data of whatever was broken,
+and a book called verified has the checksum it claims, worked out here from the printed levels alone and
 independently of krakenws. The second is that nothing is missing but at a published gap, and nothing twice.
 """
 
@@ -68,33 +68,31 @@ def check_continuity(events: Iterable[Event]) -> None:
 
 
 class _Side:
-    """One side of a book as printed: texts, and nothing cached."""
+    """One side of a book as printed, its texts kept: a price may come with other decimals than before."""
 
     def __init__(self, best: int) -> None:
         self._best = best
-        self.levels: dict[str, str] = {}
+        self._levels: dict[Decimal, tuple[str, str]] = {}
 
     def apply(self, rows: list[dict[str, str]]) -> None:
         for row in rows:
             if Decimal(row["qty"]):
-                self.levels[row["price"]] = row["qty"]
+                self._levels[Decimal(row["price"])] = row["price"], row["qty"]
             else:
-                self.levels.pop(row["price"], None)
+                self._levels.pop(Decimal(row["price"]), None)
 
     def cut(self, depth: int) -> None:
-        self.levels = {price: self.levels[price] for price in self.prices[:depth]}
+        self._levels = {price: self._levels[price] for price in self.prices[:depth]}
 
     @property
-    def prices(self) -> list[str]:
-        return sorted(self.levels, key=lambda price: self._best * Decimal(price))
+    def prices(self) -> list[Decimal]:
+        return sorted(self._levels, key=lambda price: self._best * price)
 
     @property
     def digits(self) -> str:
         """The first ten levels as the checksum takes them. Source: v1.md, book checksum."""
         return "".join(
-            text.replace(".", "").lstrip("0")
-            for price in self.prices[:10]
-            for text in (price, self.levels[price])
+            text.replace(".", "").lstrip("0") for price in self.prices[:10] for text in self._levels[price]
         )
 
 
@@ -117,7 +115,7 @@ def check_books(events: Iterable[Event]) -> int:
         if event["trust"] == "verified":
             verified += 1
             assert crc32((asks.digits + bids.digits).encode()) == event["data"][-1]["checksum"], event
-        assert not asks.prices or not bids.prices or Decimal(asks.prices[0]) > Decimal(bids.prices[0]), event
+        assert not asks.prices or not bids.prices or asks.prices[0] > bids.prices[0], event
     return verified
 
 
@@ -125,7 +123,7 @@ def check_books(events: Iterable[Event]) -> int:
 
 
 def check_trades(events: Iterable[Event], truth: Iterable[Event]) -> int:
-    """Trades are the exchange's own, in its order, none twice and none missing but at a gap; return how many."""
+    """Trades are the exchange's, in its order, none twice, none missing but at a gap; return how many."""
     made: dict[str, list[Trade]] = {}
     for entry in truth:
         if entry["event"] == "Filled":

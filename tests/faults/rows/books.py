@@ -96,7 +96,7 @@ def checksum_wrong_again(scene: Scene) -> None:
     "an update comes twice",
     "nothing: levels are states, and the checksum agrees",
     tells="update",
-    noticed_s=10,
+    back_s=10,
     books=5,
 )
 def update_doubled(scene: Scene) -> None:
@@ -111,7 +111,7 @@ def update_doubled(scene: Scene) -> None:
     "the updates of a pair come 1.5 s late",
     "nothing: they come in order; the other pair is on time",
     tells="update",
-    noticed_s=10,
+    back_s=10,
     books=5,
 )
 def updates_late(scene: Scene) -> None:
@@ -128,7 +128,7 @@ def updates_late(scene: Scene) -> None:
     "nothing, or a resync: the book goes on verified with the new text",
     tells="update",
     says="(gap in book XBT/USD|^$)",
-    noticed_s=10,
+    back_s=10,
     books=5,
 )
 def decimals_change(scene: Scene) -> None:

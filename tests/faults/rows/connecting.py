@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CONNECTING = Group("Connecting")
 row = CONNECTING.row
 
-GIVES_UP = "one sentence, no second try: a stream goes on for ever only once it stood"
+GIVES_UP = "one sentence, no second try, for it never stood"
 
 
 def attempt(scene: Scene, *options: str, **environ: str) -> None:
@@ -234,7 +234,7 @@ def reset_in_the_upgrade(scene: Scene) -> None:
     "every byte comes 0.3 s late, with 0.2 s of jitter",
     "nothing: it takes longer",
     tells="connected update",
-    noticed_s=10,
+    back_s=10,
     books=1,
 )
 def slow_from_the_start(scene: Scene) -> None:
@@ -248,7 +248,7 @@ def slow_from_the_start(scene: Scene) -> None:
     "upgrade, greeting and data come in single bytes",
     "nothing",
     tells="connected update",
-    noticed_s=10,
+    back_s=10,
     books=1,
 )
 def sliced_from_the_start(scene: Scene) -> None:

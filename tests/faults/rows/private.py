@@ -141,7 +141,7 @@ def session_always_invalid(scene: Scene) -> None:
 
 @row(
     "REST answers the call for a token with 520",
-    "one sentence, no second try: it never stood",
+    "one sentence, no second try, for it never stood",
     code=4,
     tells="disconnected error",
     says="520",
@@ -175,7 +175,7 @@ def no_token_after_a_cut(scene: Scene) -> None:
     "the clock of this machine is behind the last nonce of its key",
     "nothing: nonces rise, whatever the clock says",
     tells="connected update",
-    noticed_s=5,
+    back_s=5,
 )
 def nonce_ahead(scene: Scene) -> None:
     from krakenws.exchange.keys import DEMO_KEY, DEMO_SECRET
@@ -200,7 +200,6 @@ def order(scene: Scene, taken: int, *options: str) -> None:
     """Send one order, and see how many the exchange took."""
     scene.strike()
     scene.run(ORDER, *options)
-    wait_until(lambda: scene.sandbox.told())
     assert len(orders_taken(scene.truth)) == taken
     if taken:
         scene.trade("cancelAll")

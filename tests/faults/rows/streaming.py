@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from krakenws.state import State
 from tests.faults.proxy import (
     BOTH,
     EXCHANGE,
@@ -21,10 +23,14 @@ from tests.faults.proxy import (
 )
 from tests.faults.row import Group
 from tests.faults.scene import run_sandbox
+from tests.faults.truth import check_trades
+from tests.support.scripts import TICKER, streams
+from tests.support.server import exchange, frame_of
 
 if TYPE_CHECKING:
     from tests.faults.proxy import Fault
     from tests.faults.scene import Scene, Stream
+    from tests.support.server import Connection, Script
 
 STREAMING = Group("Streaming")
 row = STREAMING.row
@@ -135,7 +141,7 @@ def fall_dark(scene: Scene, fault: Fault) -> None:
     "what the client says is lost, while data goes on",
     "nothing: data is proof of life",
     tells="update",
-    noticed_s=10,
+    back_s=10,
     books=2,
 )
 def deaf_exchange(scene: Scene) -> None:
@@ -300,7 +306,7 @@ def corrupted_in_the_clear(scene: Scene) -> None:
     "the link carries 8,000 bytes a second",
     "nothing: data comes later, and whole",
     tells="update",
-    noticed_s=15,
+    back_s=15,
     books=2,
 )
 def narrow(scene: Scene) -> None:
@@ -311,19 +317,19 @@ def narrow(scene: Scene) -> None:
     "latency of 0.4 s with as much jitter begins in mid-stream",
     "nothing: data comes later, and whole",
     tells="update",
-    noticed_s=15,
+    back_s=15,
     books=2,
 )
 def late(scene: Scene) -> None:
     shaped(scene, Latency(delay_s=0.4, jitter_s=0.4))
 
 
-@row("data comes in single bytes", "nothing", tells="update", noticed_s=10, books=2)
+@row("data comes in single bytes", "nothing", tells="update", back_s=10, books=2)
 def sliced(scene: Scene) -> None:
     shaped(scene, Sliced())
 
 
-@row("half a second of data comes in one piece", "nothing", tells="update", noticed_s=10, books=2)
+@row("half a second of data comes in one piece", "nothing", tells="update", back_s=10, books=2)
 def glued(scene: Scene) -> None:
     shaped(scene, Glued(hold_s=0.5))
 
@@ -334,7 +340,7 @@ def shaped(scene: Scene, fault: Fault) -> None:
         stream.data()
         scene.network(fault)
         stream.data(times=10)
-        scene.mend_network()
+        scene.proxy.switch_off()
         stream.data(times=3)
 
 
@@ -389,8 +395,8 @@ def closed_1006(scene: Scene) -> None:
 def maintenance(scene: Scene) -> None:
     with scene.stream() as stream:
         stream.data()
-        scene.sandbox.fault("system_status", status="maintenance", for_s=4)
         scene.strike()
+        scene.sandbox.fault("system_status", status="maintenance", for_s=4)
         stream.until("status", system="maintenance")
         scene.sandbox.fault("reset")
         stream.until("disconnected")
@@ -407,8 +413,8 @@ def maintenance(scene: Scene) -> None:
 def states(scene: Scene) -> None:
     with scene.stream() as stream:
         stream.data()
-        scene.sandbox.fault("system_status", status=["cancel_only", "post_only", "online"], for_s=0.5)
         scene.strike()
+        scene.sandbox.fault("system_status", status=["cancel_only", "post_only", "online"], for_s=0.5)
         for system in ("cancel_only", "post_only", "online"):
             stream.until("status", system=system)
         stream.data()
@@ -464,6 +470,71 @@ def control_characters(scene: Scene) -> None:
     strange(scene, "not_json", text="\x1b[2J\x1b]0;owned\x07")
 
 
+TEXTS = (
+    '{"event":"systemStatus","status":\x00}',
+    "[" * 20_000,
+    "[1,2,3]",
+    '{"event":7}',
+    '[{"asks":1},"trade","XBT/USD"]'.replace("trade", "nothing"),
+    "null",
+    '"\\ud800"',
+    '{"event":"heartbeat","event":"subscriptionStatus","event":[]}',
+)
+
+
+@row(
+    "eight wrong texts: with NUL, 20,000 brackets, wrong types, a lone surrogate, one key twice …",
+    "`violation` for each; the stream goes on",
+    tells=" ".join(["violation"] * len(TEXTS)) + " update",
+    says="unusable frame",
+    noticed_s=5,
+    books=2,
+)
+def wrong_texts(scene: Scene) -> None:
+    with scene.stream() as stream:
+        stream.data()
+        scene.strike()
+        for text in TEXTS:
+            scene.sandbox.fault("not_json", text=text)
+            stream.until("violation")
+        stream.data()
+
+
+def _says_in_between(*frames: bytes) -> Script:
+    def script(client: Connection) -> None:
+        client.serve(TICKER)
+        client.raw(b"".join(frames))
+        client.send(TICKER)
+        client.hold()
+
+    return script
+
+
+@row(
+    "a frame of 10 MB",
+    "`violation` with its length and its beginning; the stream goes on",
+    tells="update violation update",
+    says="unusable frame",
+)
+def long_frame(scene: Scene) -> None:
+    with exchange(_says_in_between(frame_of(b'"' + b"x" * 10_000_000 + b'"'))) as server:
+        result = scene.run("ticker XBT/USD --count 2", *server.options)
+    assert len(result.out) < 10_000
+
+
+@row(
+    "a frame of 17 MB, more than any message may have",
+    "`disconnected` (1009); connected anew",
+    tells="update disconnected connected gap update",
+    says="connecting again now",
+)
+def frame_too_long(scene: Scene) -> None:
+    begun = frame_of(b"x" * 17_000_000)[:100_000]
+    with exchange([_says_in_between(begun), streams(TICKER)]) as server:
+        scene.run("ticker XBT/USD --count 2", *server.options)
+        assert server.connections[0].close_code == 1009
+
+
 @row(
     "an event that no client knows",
     "`violation` with its name; the stream goes on",
@@ -485,7 +556,7 @@ def strange(scene: Scene, fault: str, **fields: object) -> None:
         stream.data()
 
 
-@row("a field that no client knows", "nothing: data may grow", tells="update", noticed_s=5, books=2)
+@row("a field that no client knows", "nothing: data may grow", tells="update", back_s=5, books=2)
 def unknown_field(scene: Scene) -> None:
     with scene.stream() as stream:
         stream.data()
@@ -565,3 +636,59 @@ def many_subscriptions(scene: Scene) -> None:
             stream.until("disconnected")
             assert sorted(_confirmed(stream) for _ in range(380)) == sorted(set(asked))
             stream.data()
+
+
+# ---- over several connections
+
+
+@row(
+    "trades happen while the connection is down, under --backfill",
+    "the trades between are fetched by REST and marked `backfill`: none is missing, none is there twice",
+    tells="disconnected connected gap update",
+    says="connecting again now",
+    noticed_s=5,
+    back_s=10,
+    waits_for="--backfill",
+)
+def backfilled(scene: Scene) -> None:
+    with scene.stream("trade XBT/USD ETH/USD", "--backfill") as stream:
+        stream.data("trade")
+        scene.proxy.deafen()
+        scene.struck_ns = scene.proxy.cut()
+        stream.until("disconnected")
+        scene.proxy.listen()
+        scene.mend()
+        stream.until("gap")
+        stream.data("trade", times=5)
+    rows = [row for event in stream.events if event["event"] == "update" for row in event["data"]]
+    assert any(row.get("source") == "backfill" for row in rows)
+    whole = [event for event in stream.events if event["event"] != "gap"]  # as if there had been none
+    check_trades(whole, scene.truth)
+
+
+@row(
+    "a run in which much went wrong ends",
+    "`summary`: received = emitted + accounted for, gaps, seconds down, resyncs, by channel",
+    tells="disconnected connected gap update summary",
+    says="connecting again now",
+    noticed_s=5,
+    waits_for="the summary event",
+)
+def summed_up(scene: Scene) -> None:
+    cut_by(scene, Reset())
+
+
+@row(
+    "this machine has made its 100 attempts of ten minutes, in other processes",
+    "it waits, and says until when: the exchange bans an address that goes on",
+    says="until",
+    waits_for="the machine-wide budget of connections",
+)
+def budget_spent(scene: Scene) -> None:
+    state = State(str(scene.home / "state" / "krakenws"))
+    for _ in range(100):
+        assert state.spend_attempt(time.time(), 600.0, 100) == 0.0
+    state.close()
+    with scene.stream() as stream:
+        stream.process.note("until")
+    assert scene.proxy.connections == 0
