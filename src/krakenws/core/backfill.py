@@ -73,8 +73,10 @@ class Filler:
         """
         self._before += self._fresh if self.pending else self._recent
         if not self.pending:
-            newest = self._recent[-1] if self._recent else None
-            self._from_ns = good_ns if newest is None else _micros(newest.timestamp) * 1000 - _MARGIN_NS
+            self._from_ns = good_ns
+            if self._recent:  # but nothing from before the stream began: no gap lost that
+                oldest_us, newest_us = (_micros(self._recent[at].timestamp) for at in (0, -1))
+                self._from_ns = max(newest_us * 1000 - _MARGIN_NS, (oldest_us - 2) * 1000)
         self._fresh.clear()
         self._candidates.clear()
         self.pending = True
