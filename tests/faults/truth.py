@@ -7,6 +7,7 @@ independently of krakenws. The second is that nothing is missing but at a publis
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -124,12 +125,7 @@ def check_books(events: Iterable[Event]) -> int:
 
 def check_trades(events: Iterable[Event], truth: Iterable[Event]) -> int:
     """Trades are the exchange's, in its order, none twice, none missing but at a gap; return how many."""
-    made: dict[str, list[Trade]] = {}
-    for entry in truth:
-        if entry["event"] == "Filled":
-            made.setdefault(entry["pair"], []).append(
-                (Decimal(entry["price"]), Decimal(entry["qty"]), entry["taker_side"], entry["time_us"])
-            )
+    made = _made(truth)
     stretches: dict[str, list[list[Trade]]] = {}
     for event in events:
         if event.get("channel") != "trade":
@@ -138,10 +134,7 @@ def check_trades(events: Iterable[Event], truth: Iterable[Event]) -> int:
         if event["event"] == "gap" and event["to"] is not None:
             stretch.append([])
         elif event["event"] == "update":
-            stretch[-1] += [
-                (Decimal(row["price"]), Decimal(row["qty"]), row["side"], _at_us(row["timestamp"]))
-                for row in event["data"]
-            ]
+            stretch[-1] += [_trade(row) for row in event["data"] if "source" not in row]
     for symbol, parts in stretches.items():
         at = 0
         for part in filter(None, parts):
@@ -149,6 +142,34 @@ def check_trades(events: Iterable[Event], truth: Iterable[Event]) -> int:
             assert made[symbol][at : at + len(part)] == part, f"{symbol}: lost, doubled or made up"
             at += len(part)
     return sum(len(part) for parts in stretches.values() for part in parts)
+
+
+def check_backfill(events: Iterable[Event], truth: Iterable[Event]) -> None:
+    """With those that REST told, every trade between the first and the last is there, and there once."""
+    told: dict[str, Counter[Trade]] = {}
+    for event in events:
+        if event["event"] == "update" and event["channel"] == "trade":
+            told.setdefault(event["symbol"], Counter()).update(map(_trade, event["data"]))
+    for symbol, made in _made(truth).items():
+        places = [at for at, trade in enumerate(made) if trade in told[symbol]]
+        between = Counter(made[places[0] : places[-1] + 1])
+        assert not between - told[symbol], f"{symbol}: lost"
+        assert not told[symbol] - between, f"{symbol}: doubled or made up"
+
+
+def _made(truth: Iterable[Event]) -> dict[str, list[Trade]]:
+    """Return the exchange's trades by pair, in order."""
+    made: dict[str, list[Trade]] = {}
+    for entry in truth:
+        if entry["event"] == "Filled":
+            made.setdefault(entry["pair"], []).append(
+                (Decimal(entry["price"]), Decimal(entry["qty"]), entry["taker_side"], entry["time_us"])
+            )
+    return made
+
+
+def _trade(row: dict[str, str]) -> Trade:
+    return Decimal(row["price"]), Decimal(row["qty"]), row["side"], _at_us(row["timestamp"])
 
 
 def check_fills(events: Iterable[Event], settled: set[str]) -> set[str]:

@@ -68,7 +68,7 @@ def checksum_wrong(scene: Scene) -> None:
     books=5,
 )
 def updates_swapped(scene: Scene) -> None:
-    spoiled(scene, "reorder")
+    spoiled(scene, "reorder", times=3)
 
 
 @row(

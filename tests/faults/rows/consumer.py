@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.proxy import Reset, page
 from tests.faults.row import Group
-from tests.faults.scene import wait_until
+from tests.faults.scene import run_sandbox, wait_until
 
 if TYPE_CHECKING:
     from tests.faults.scene import Scene
@@ -134,7 +134,9 @@ def interrupted_while_waiting(scene: Scene) -> None:
     waits_for="--overflow, with lagging events",
 )
 def reader_sleeps(scene: Scene) -> None:
-    scene.shell(f"$KRAKENWS {scene.feeds} --overflow drop --for 8s $TO | (sleep 6; cat)")
+    with run_sandbox(scene.home / "busy", "--rate", "3000") as busy:
+        scene.move_to(busy)
+        scene.shell(f"$KRAKENWS {scene.feeds} --overflow drop --for 12s $TO | (sleep 10; cat)")
 
 
 # ---- resources
@@ -185,15 +187,16 @@ def few_descriptors(scene: Scene) -> None:
     few(scene, "ulimit -n 8")
 
 
-@row("no HOME and no XDG directory", "nothing: public data needs no file", tells="connected update", books=2)
+@row("no HOME", "nothing: public data needs no file", tells="connected update", books=2)
 def no_home(scene: Scene) -> None:
-    few(scene, "unset HOME XDG_CONFIG_HOME XDG_STATE_HOME XDG_CACHE_HOME")
+    few(scene, "unset HOME XDG_CONFIG_HOME XDG_CACHE_HOME")  # its state would go to our own home
 
 
 @row(
     "nothing can be written at home",
-    "nothing: public data needs no file",
+    "a warning: connections are counted for this process alone; public data needs no other file",
     tells="connected update",
+    says="connections are counted for this process alone",
     books=2,
 )
 def home_read_only(scene: Scene) -> None:

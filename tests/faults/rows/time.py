@@ -191,7 +191,6 @@ def _spoiled(frame: bytes) -> list[bytes]:
     "every checksum of one pair is wrong, for twenty minutes",
     "asked for at once, after 10, 20, 40 and 80 s; then that pair is `untrusted` until the next reconnect;"
     " the others are verified all the while",
-    waits_for="five tries, then untrusted",
 )
 def pair_never_proves_itself() -> None:
     world = started()
@@ -214,7 +213,6 @@ def pair_never_proves_itself() -> None:
 @row(
     "a book is acknowledged and stays mute, again and again",
     "`gap` after 10 s, asked again; when that does not help, the connection is renewed",
-    waits_for="renewing the connection of a mute channel",
 )
 def channel_stays_mute() -> None:
     world = started("trade XBT/USD", "book ETH/USD")
