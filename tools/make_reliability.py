@@ -84,8 +84,9 @@ def page(times: Times) -> str:
             "| --- | --- | --- | --- | --- |\n"
         )
         parts += [_line(row, times.get(row.name, (NONE, NONE))) for row in rows]
-    parts.append(NOT_YET)
-    parts += [f"| {row.fault} | {row.sees} | {row.waits_for} |\n" for row in _rows() if row.waits_for]
+    if waiting := [row for row in _rows() if row.waits_for]:
+        parts.append(NOT_YET)
+        parts += [f"| {row.fault} | {row.sees} | {row.waits_for} |\n" for row in waiting]
     parts.append(TAIL)
     return "".join(parts)
 

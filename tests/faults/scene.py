@@ -81,7 +81,7 @@ class Sandbox:
 
     def settled(self, since: int = 0) -> set[str]:
         """Return the ids of the user's fills from a byte of its account on."""
-        return {entry["trade_id"] for entry in self.truth(since, b'"Settled"')}
+        return {entry["exec_id"] for entry in self.truth(since, b'"Settled"')}
 
     def told(self) -> int:
         """Return how long its account is by now, in bytes, whole lines."""

@@ -161,11 +161,17 @@ def _made(truth: Iterable[Event]) -> dict[str, list[Trade]]:
     """Return the exchange's trades by pair, in order."""
     made: dict[str, list[Trade]] = {}
     for entry in truth:
-        if entry["event"] == "Filled":
-            made.setdefault(entry["pair"], []).append(
-                (Decimal(entry["price"]), Decimal(entry["qty"]), entry["taker_side"], entry["time_us"])
+        if entry["event"] == "Market":
+            made.setdefault(entry["pair"], []).extend(
+                (Decimal(trade["price"]), Decimal(trade["qty"]), trade["side"], entry["time_us"])
+                for trade in entry["trades"]
             )
     return made
+
+
+def trades_made(truth: Iterable[Event]) -> int:
+    """Return how many trades there were, of all pairs."""
+    return sum(map(len, _made(truth).values()))
 
 
 def _trade(row: dict[str, str]) -> Trade:

@@ -39,7 +39,7 @@ def spoiled(scene: Scene, fault: str, cause: str = "checksum", **fields: object)
     says="gap in book XBT/USD: checksum; asked for again",
     noticed_s=10,
     back_s=10,
-    books=5,
+    books=2,
 )
 def update_lost(scene: Scene) -> None:
     spoiled(scene, "drop")
@@ -52,7 +52,7 @@ def update_lost(scene: Scene) -> None:
     says="gap in book XBT/USD: checksum; asked for again",
     noticed_s=5,
     back_s=10,
-    books=5,
+    books=2,
 )
 def checksum_wrong(scene: Scene) -> None:
     spoiled(scene, "bad_checksum")
@@ -65,7 +65,7 @@ def checksum_wrong(scene: Scene) -> None:
     says="gap in book XBT/USD: checksum; asked for again",
     noticed_s=10,
     back_s=10,
-    books=5,
+    books=2,
 )
 def updates_swapped(scene: Scene) -> None:
     spoiled(scene, "reorder", times=3)
@@ -78,7 +78,7 @@ def updates_swapped(scene: Scene) -> None:
     says="gap in book XBT/USD: checksum; asked for again",
     noticed_s=5,
     back_s=25,
-    books=5,
+    books=2,
 )
 def checksum_wrong_again(scene: Scene) -> None:
     with scene.stream() as stream:
@@ -97,7 +97,7 @@ def checksum_wrong_again(scene: Scene) -> None:
     "nothing: levels are states, and the checksum agrees",
     tells="update",
     back_s=10,
-    books=5,
+    books=2,
 )
 def update_doubled(scene: Scene) -> None:
     with scene.stream() as stream:
@@ -112,7 +112,7 @@ def update_doubled(scene: Scene) -> None:
     "nothing: they come in order; the other pair is on time",
     tells="update",
     back_s=10,
-    books=5,
+    books=2,
 )
 def updates_late(scene: Scene) -> None:
     with scene.stream() as stream:
@@ -129,7 +129,7 @@ def updates_late(scene: Scene) -> None:
     tells="update",
     says="(gap in book XBT/USD|^$)",
     back_s=10,
-    books=5,
+    books=2,
 )
 def decimals_change(scene: Scene) -> None:
     with scene.stream() as stream:
@@ -150,7 +150,7 @@ def decimals_change(scene: Scene) -> None:
     says="gap in book XBT/USD: no snapshot; asked for again",
     noticed_s=15,
     back_s=20,
-    books=5,
+    books=2,
 )
 def snapshot_missing(scene: Scene) -> None:
     scene.sandbox.fault("mute", channel="book", symbol="XBT/USD")
@@ -185,7 +185,7 @@ def checksum_wrong_under_strict(scene: Scene) -> None:
     says="checksum; asked for again(.|\n)*connecting again now",
     noticed_s=5,
     back_s=10,
-    books=5,
+    books=2,
 )
 def cut_while_healing(scene: Scene) -> None:
     with scene.stream() as stream:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tests.faults.proxy import Reset, page
 from tests.faults.row import Group
 from tests.faults.scene import run_sandbox, wait_until
+from tests.faults.truth import trades_made
 
 if TYPE_CHECKING:
     from tests.faults.scene import Scene
@@ -44,16 +45,13 @@ def reader_pauses(scene: Scene) -> None:
     books=10,
 )
 def client_stopped(scene: Scene) -> None:
-    def fills() -> int:
-        return sum(entry["event"] == "Filled" for entry in scene.truth)
-
     with scene.stream() as stream:
         stream.data()
         os.kill(stream.process.pid, signal.SIGSTOP)
         try:
             scene.strike()
-            so_far = fills()
-            wait_until(lambda: fills() >= so_far + 20)
+            so_far = trades_made(scene.truth)
+            wait_until(lambda: trades_made(scene.truth) >= so_far + 20)
         finally:
             os.kill(stream.process.pid, signal.SIGCONT)
         stream.data(times=3)
@@ -127,11 +125,11 @@ def interrupted_while_waiting(scene: Scene) -> None:
 
 
 @row(
-    "the reader reads nothing for as long as the exchange waits, under --overflow drop",
+    "the reader reads nothing for as long as the exchange waits, under `--overflow drop`",
     "`lagging` with what was dropped; data goes on",
     tells="connected lagging",
     books=1,
-    waits_for="--overflow, with lagging events",
+    says="read too slowly",
 )
 def reader_sleeps(scene: Scene) -> None:
     with run_sandbox(scene.home / "busy", "--rate", "3000") as busy:

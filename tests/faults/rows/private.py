@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.faults.proxy import EXCHANGE, Blackhole, Reset, seen
 from tests.faults.row import Group
 from tests.faults.scene import run_sandbox, wait_until
-from tests.faults.truth import orders_taken
+from tests.faults.truth import check_fills, orders_taken
 
 if TYPE_CHECKING:
     from tests.faults.scene import Scene
@@ -72,7 +72,8 @@ def filled_meanwhile(scene: Scene) -> None:
         stream.until("gap", channel="ownTrades")
         stream.until("update", channel="ownTrades", type="snapshot")
         scene.trade(BUY)
-        stream.until("update", channel="ownTrades", type="update")
+        while not scene.fills <= check_fills(stream.events, scene.sandbox.settled()):
+            stream.until("update", channel="ownTrades")
     assert len(scene.fills) >= 3
 
 

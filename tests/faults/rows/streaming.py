@@ -622,7 +622,7 @@ def _confirmed(stream: Stream) -> tuple[str, str, str]:
     says="connecting again now",
     noticed_s=5,
     back_s=10,
-    books=38,
+    books=10,
 )
 def many_subscriptions(scene: Scene) -> None:
     books = " + ".join(f"book */* {depth}" for depth in (10, 25, 100))

@@ -44,10 +44,7 @@ def outage_of_an_hour() -> None:
     world.run(60)
     (back,) = world.said(Connected)[1:]
     assert back - ended <= 30
-    assert [(gap.channel, gap.symbol) for gap in world.gaps if gap.channel == "book"] == [
-        ("book", "XBT/USD"),
-        ("book", "ETH/USD"),
-    ]
+    assert sorted(gap.symbol for gap in world.gaps if gap.channel == "book") == ["ETH/USD", "XBT/USD"]
 
 
 @row(
