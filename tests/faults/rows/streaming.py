@@ -634,7 +634,7 @@ def many_subscriptions(scene: Scene) -> None:
             scene.network(Reset())
             stream.until("disconnected")
             assert sorted(_confirmed(stream) for _ in range(380)) == sorted(set(asked))
-            stream.data()
+            stream.data("book", times=50)
 
 
 # ---- over several connections and processes
