@@ -81,7 +81,7 @@ def test_who_asks_for_more_words_is_told_what_the_stream_brought(krakenws: Comma
     with exchange(streams(TICKER)) as server:
         line = split(f"ticker XBT/USD --count 1 -o {output}")
         quiet, verbose = (krakenws.run(*line, *more, *server.options) for more in ([], ["-v"]))
-    told = "public: 1 data frames: 1 emitted"
+    told = "public: 1 data frame: 1 emitted"
     assert told not in quiet.out + quiet.err
     assert told in (verbose.out if output == "text" else verbose.err)
 

@@ -466,7 +466,8 @@ def summary(event: events.Summary) -> str:
         told.append(f"{event.violations} violations")
     if event.connections > 1:
         told.append(f"{event.connections} connections, {event.down_s:.1f} s without one")
-    return f"{event.endpoint}: {received} data frames" + (f": {', '.join(told)}" if told else "")
+    frames = "1 data frame" if received == 1 else f"{received} data frames"
+    return f"{event.endpoint}: {frames}" + (f": {', '.join(told)}" if told else "")
 
 
 def _again(retry_in_s: float | None) -> str:
