@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import DecodeError, Meta, Struct, ValidationError, convert
 from msgspec.json import Decoder
+from msgspec.structs import replace
 
 from krakenws.core.dialect import BookChanges, Malformed
 from krakenws.core.rows import Candle, Fill, Level, Levels, Order, Spread, Ticker, Trade, utc
@@ -270,19 +271,26 @@ def _trades(update: Update) -> list[Trade]:
     if update.body is not None:  # filled in from REST
         return update.body  # type: ignore[no-any-return]  # what `rest_trades` made
     try:
-        return [_trade(payload) for payload in _decode_trade(update.frame).payload]
+        return _as_trades(_decode_trade(update.frame).payload)
     except _BROKEN as error:
         raise _malformed("trade", error) from None
 
 
-def _trade(payload: TradePayload, trade_id: int | None = None, source: str | None = None) -> Trade:
+def _as_trades(payloads: list[TradePayload]) -> list[Trade]:
     try:
-        side = _SIDES[payload.side]
+        return [
+            Trade(
+                trade.price,
+                trade.volume,
+                _SIDES[trade.side],
+                _ORDER_TYPES.get(trade.order_type, trade.order_type),
+                utc(trade.time),
+                trade.misc or None,
+            )
+            for trade in payloads
+        ]
     except KeyError:
         raise Malformed("a trade whose side is neither b nor s") from None
-    order_type = _ORDER_TYPES.get(payload.order_type, payload.order_type)
-    misc = payload.misc or None
-    return Trade(payload.price, payload.volume, side, order_type, utc(payload.time), misc, trade_id, source)
 
 
 def rest_trades(result: object) -> tuple[list[Trade], int]:
@@ -298,7 +306,11 @@ def rest_trades(result: object) -> tuple[list[Trade], int]:
     """
     try:
         ((_, rows),) = ((name, value) for name, value in result.items() if name != "last")  # type: ignore[attr-defined]  # else AttributeError
-        trades = [_trade(convert(row[:6], TradePayload), int(row[6]), BACKFILL) for row in rows]
+        told = _as_trades(convert([row[:6] for row in rows], list[TradePayload]))
+        trades = [
+            replace(trade, trade_id=int(row[6]), source=BACKFILL)
+            for trade, row in zip(told, rows, strict=True)
+        ]
         return trades, int(result["last"])  # type: ignore[index]  # else TypeError
     except (AttributeError, TypeError, LookupError, ValueError) as error:
         raise Malformed(f"not the shape of REST trades: {error}") from None
