@@ -93,6 +93,20 @@ class RemoteProtocolError(ProtocolError):
         self.close_code = close_code
 
 
+class DataUntrusted(KrakenWSError):
+    """Data could not be trusted when it was needed."""
+
+    exit_code = 9
+    retryable = True
+
+
+class ConditionNotMet(KrakenWSError):
+    """What was waited for did not come true in time."""
+
+    exit_code = 124
+    retryable = True
+
+
 def place_of(error: BaseException) -> str:
     """Return the function and line that raised an exception: its text may hold a secret, these do not."""
     place, trace = "", error.__traceback__
@@ -111,7 +125,8 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (6, "outcome unknown: sent, not answered; look before sending again"),
     (7, "a destination could not take the data (disk full, broker gone, reader asleep)"),
     (8, "refused by the user's own policy file"),
-    (9, "--strict: data not trustworthy"),
-    (130, "Ctrl-C in a tool that streams nothing (pairs, token)"),
+    (9, "data not trustworthy: with --strict, and when wait could not judge its condition in time"),
+    (124, "wait: the condition was not met in time"),
+    (130, "Ctrl-C in a tool that streams nothing (pairs, token, doctor); a signal that ended wait"),
 )
 """What each exit code of the command line means: help and docs print this table."""

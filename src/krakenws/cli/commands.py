@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from krakenws.sinks import Sink
 
 _SELDOM_S = 60.0
+_EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor"}
+"""The tools that talk to an exchange, and so may talk to the sandbox."""
 
 
 class Context:
@@ -156,7 +158,7 @@ def run(context: Context, feeds: Sequence[Feed]) -> int:
     """Run what was typed, against Kraken or a sandbox exchange; return the exit code."""
     tool = feeds[0].tool
     sandbox = context.settings.get("sandbox")
-    if sandbox is None or (tool is not None and tool.name not in {"token", "pairs"}):
+    if sandbox is None or (tool is not None and tool.name not in _EXCHANGE_TOOLS):
         return run_tool(context, feeds[0]) if tool else run_feeds(context, feeds)
     from krakenws.cli.playground import Playground
 
@@ -283,6 +285,8 @@ def run_tool(context: Context, feed: Feed) -> int:
         "token": _token,
         "pairs": _pairs,
         "catalog": _catalog,
+        "wait": _wait,
+        "doctor": _doctor,
         "decode": _decode,
         "replay": _replay,
         "sandbox": _sandbox,
@@ -393,6 +397,20 @@ def _entry_fields(entry: Entry) -> dict[str, object]:
         "notes": list(entry.notes),
         "source": entry.source,
     }
+
+
+def _wait(context: Context, words: list[str]) -> int:
+    from krakenws.cli.wait import wait
+
+    return wait(context, words)
+
+
+def _doctor(context: Context, words: list[str]) -> int:
+    if words:
+        raise UsageError(f"doctor takes no words: {words[0]}")
+    from krakenws.cli.doctor import doctor
+
+    return doctor(context)
 
 
 def _decode(context: Context, words: list[str]) -> int:

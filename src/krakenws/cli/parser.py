@@ -8,7 +8,17 @@ of `config.toml` and validation derive from `OPTIONS`. A parameter of a feed may
 from __future__ import annotations
 
 from krakenws.core import v1
-from krakenws.core.catalog import BOOLEAN, BOOLEAN_TEXT, Entry, Param, canonical, find, nearest, shown
+from krakenws.core.catalog import (
+    BOOLEAN,
+    BOOLEAN_TEXT,
+    Entry,
+    Param,
+    canonical,
+    duration,
+    find,
+    nearest,
+    shown,
+)
 from krakenws.errors import UsageError
 from krakenws.record import record
 
@@ -58,25 +68,6 @@ def _rate(text: str) -> float:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 15 or not float(text):
         raise ValueError("is not a number above 0")
     return float(text)
-
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
-
-
-def _duration(text: str) -> float:
-    number = text.rstrip("mshd")
-    unit = text[len(number) :]
-    whole, _, fraction = number.partition(".")
-    digits = whole + fraction
-    if (
-        unit not in _UNITS
-        or not digits.isascii()
-        or not digits.isdigit()
-        or len(digits) > 15
-        or not float(number)
-    ):
-        raise ValueError("is not a duration such as 10s, 5m or 1h")
-    return float(number) * _UNITS[unit]
 
 
 def _reconnect(text: str) -> int:
@@ -140,7 +131,7 @@ OPTIONS: tuple[Option, ...] = (
         parse=_format,
     ),
     Option("count", "end after N data messages", metavar="N", short="n", parse=_count),
-    Option("for", "end after a time: 10s, 5m, 1h", metavar="DURATION", parse=_duration),
+    Option("for", "end after a time: 10s, 5m, 1h", metavar="DURATION", parse=duration),
     Option("api", "version of the API: 1, or 2 where the name exists only there", metavar="1|2", parse=_api),
     Option(
         "book",
@@ -182,13 +173,13 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("key-file", "API key and secret, one a line, mode 0600", metavar="FILE", parse=_text),
     Option(
-        "ack-timeout", "how long an answer may take (5s)", metavar="S", parse=_duration, field="ack_timeout_s"
+        "ack-timeout", "how long an answer may take (5s)", metavar="S", parse=duration, field="ack_timeout_s"
     ),
     Option(
         "connect-timeout",
         "how long a connection may take (10s)",
         metavar="S",
-        parse=_duration,
+        parse=duration,
         field="connect_timeout_s",
     ),
     Option(
@@ -204,6 +195,14 @@ OPTIONS: tuple[Option, ...] = (
     Option("quiet", "only errors on stderr", short="q"),
     Option("version", "print the version", only_argv=True),
     Option("help", "print help; behind a NAME, its help", short="h", only_argv=True),
+    Option(
+        "timeout",
+        "end with 124 when the condition is not met in time (never)",
+        metavar="DURATION",
+        parse=duration,
+        tools=("wait",),
+        only_argv=True,
+    ),
     Option("schema", "print the JSON Schema of every event", tools=("catalog",), only_argv=True),
     Option("refresh", "ask the exchange even if the cached list is fresh", tools=("pairs",), only_argv=True),
     Option(
@@ -312,6 +311,25 @@ TOOLS: tuple[Tool, ...] = (
         "Describe every channel and command; --schema prints the JSON Schema of every event.",
         "catalog [NAME…] [--schema]",
         ("catalog", "catalog book -o json", "catalog --schema"),
+    ),
+    Tool(
+        "wait",
+        "Return when a condition on verified market data is true.",
+        "wait 'CONDITION' [--timeout DURATION]",
+        (
+            "wait 'XBT/USD bid >= 65000' --timeout 1h",
+            "wait 'XBT/USD spread < 0.5 and ETH/USD last < 3000 for 3s'",
+            "wait '(XBT/USD mid > 65000 or XBT/USD mid < 60000) and XBT/USD volume > 1000'",
+        ),
+        (
+            "comparisons >= <= > < == != of PAIR QUANTITY with a number or with another PAIR QUANTITY",
+            "ask, bid, mid and spread come from the book, once Kraken's checksum has proved it; last from each"
+            " trade (from the ticker until there is one); volume, of 24 hours, from the ticker",
+            "and binds tighter than or; parentheses group; 'for 3s' at the end: without a break for so long",
+            "a gap or a lost connection suspends it, and lets 'for' begin anew, until data is verified again",
+            "exit codes: 0 met, 124 not met in time, 9 when it could not be judged at the time-out, 130 after"
+            " Ctrl-C or SIGTERM",
+        ),
     ),
     Tool(
         "decode",
@@ -461,12 +479,19 @@ class _Reader:
     def _long(self, word: str) -> None:
         name, equals, text = word[2:].partition("=")
         option = next((option for option in OPTIONS if option.name == name.lower().replace("_", "-")), None)
-        if option is not None:
+        if option is not None and not (option.tools and self._is_parameter(name)):
             self._set(option, text if equals else None)
         elif self.feeds and not self._expects_name:
             self.feeds[-1][1].append(word)
         else:
             raise unknown_option(word, ())
+
+    def _is_parameter(self, name: str) -> bool:
+        """Whether the feed that is being read has it: `--timeout` of cancelAllOrdersAfter is not that of wait."""
+        if not self.feeds or self._expects_name:
+            return False
+        entry = find(entries(), self.feeds[-1][0])
+        return entry is not None and entry.param(name) is not None
 
     def _short(self, word: str) -> None:
         letters = word[1:]

@@ -180,6 +180,30 @@ def _time(text: str) -> str:
     return text
 
 
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a time such as `10s`, `5m` or `1h`; a bare number is seconds.
+
+    Raises:
+        ValueError: it is none; the text goes on behind it.
+    """
+    number = text.rstrip("mshd")
+    unit = text[len(number) :]
+    whole, _, fraction = number.partition(".")
+    digits = whole + fraction
+    if (
+        unit not in _UNITS
+        or not digits.isascii()
+        or not digits.isdigit()
+        or len(digits) > 15
+        or not float(number)
+    ):
+        raise ValueError("is not a duration such as 10s, 5m or 1h")
+    return float(number) * _UNITS[unit]
+
+
 def _timestamp(text: str) -> str:
     """Source: RFC 3339 5.6; v1 addOrder, `deadline`: with milliseconds at most."""
     import re

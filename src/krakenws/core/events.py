@@ -370,6 +370,19 @@ class Summary(Event):
     name = "summary"
 
 
+@record
+class Met(Event):
+    """The condition of `wait` came true. `values`: its quantities at that moment, those that are known.
+
+    `held_s`: for how long it held without a break; left out when a moment was enough.
+    """
+
+    condition: str
+    values: list[dict[str, Any]]
+    held_s: float | None = None
+    name = "met"
+
+
 def doubt_of(event: object) -> str:
     """Return what an event says cannot be trusted (a broken frame, a beginning gap) as a sentence, or ""."""
     if isinstance(event, Violation):

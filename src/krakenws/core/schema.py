@@ -48,6 +48,7 @@ _EVENTS = (
     events.Lagging,
     events.Violation,
     events.Summary,
+    events.Met,
 )
 _OUTCOMES: dict[type, Schema] = {
     events.Reply: {"success": {"const": True}, "outcome": {"const": "accepted"}},

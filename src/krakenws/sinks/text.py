@@ -51,6 +51,7 @@ _STYLES = {
     events.Lagging: _WARN,
     events.Violation: _RED,
     events.Untrusted: _RED,
+    events.Met: _GREEN,
     events.Reply: _GREEN,
     events.Rejected: _RED,
     events.Unanswered: _WARN,
@@ -445,6 +446,10 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
         case events.Violation():
             of = f" of {_what(event)}" if event.channel else ""
             return f"broken frame{of}, {event.length_bytes} bytes: {event.cause}: {event.frame}"
+        case events.Met():
+            values = ", ".join(f"{v['symbol']} {v['quantity']} {v['value']}" for v in event.values)
+            held = "" if event.held_s is None else f", held for {event.held_s:.1f} s"
+            return f"met: {event.condition} ({values}{held})"
         case events.Reply():
             return f"accepted: {_result(event.method, event.result)}"
         case events.Rejected():
