@@ -74,6 +74,20 @@ class ConnectionBudget:
         """Count an attempt and return 0.0, or return the seconds until one is free."""
         return self._ask(site, spend=True)
 
+    def used(self, site: str) -> int:
+        """Return how many attempts to a site count at the moment.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                text = file.read(_MOST_BYTES)
+        except FileNotFoundError:
+            return 0
+        now_ms, window_ms = int(self._clock() * 1000), int(self._options.attempts_window_s * 1000)
+        return sum(its == site.encode() for _, its in _recent(text, now_ms, window_ms))
+
     def spent(self, site: str, wait_s: float) -> str:
         """Say that it is spent, and until when by the local clock."""
         until = strftime("%H:%M:%S", localtime(self._clock() + wait_s + 0.999))

@@ -323,12 +323,24 @@ TOOLS: tuple[Tool, ...] = (
         ),
         (
             "comparisons >= <= > < == != of PAIR QUANTITY with a number or with another PAIR QUANTITY",
-            "ask, bid, mid and spread come from the book, once Kraken's checksum has proved it; last from each"
-            " trade (from the ticker until there is one); volume, of 24 hours, from the ticker",
+            "ask, bid, mid and spread come from the book, once Kraken's checksum has proved it",
+            "last is that of each trade, of the ticker until there is one; volume is of 24 hours",
             "and binds tighter than or; parentheses group; 'for 3s' at the end: without a break for so long",
             "a gap or a lost connection suspends it, and lets 'for' begin anew, until data is verified again",
-            "exit codes: 0 met, 124 not met in time, 9 when it could not be judged at the time-out, 130 after"
-            " Ctrl-C or SIGTERM",
+            "exit codes: 0 met; at the time-out 124 when it is not met, 9 when nobody can tell",
+            "after Ctrl-C or SIGTERM 130, so that 'wait … && …' does not go on",
+        ),
+    ),
+    Tool(
+        "doctor",
+        "Look at everything between here and the exchange, and say what mends what is wrong.",
+        "doctor",
+        ("doctor", "doctor -o json", "doctor --sandbox"),
+        (
+            "looks at files, budget, proxy, names, endpoints, certificates, status, clock, key, rights, token",
+            "each line is ok, warning, failed, or skipped when it could not be looked at",
+            "exit code 0 unless a line failed: 2 URL or proxy, 4 the way, 3 key, 9 clock, 7 state; first of these",
+            "only reads, and shows no secret; it counts as two connections",
         ),
     ),
     Tool(
@@ -487,7 +499,7 @@ class _Reader:
             raise unknown_option(word, ())
 
     def _is_parameter(self, name: str) -> bool:
-        """Whether the feed that is being read has it: `--timeout` of cancelAllOrdersAfter is not that of wait."""
+        """Whether the feed being read has it: `--timeout` of cancelAllOrdersAfter is not that of wait."""
         if not self.feeds or self._expects_name:
             return False
         entry = find(entries(), self.feeds[-1][0])

@@ -94,6 +94,23 @@ class Credentials:
             ConnectionFailed: the token was to come from REST, which did not answer.
             RequestRejected: REST refused for a reason that is not the key's.
         """
+        stored = self.stored_token()
+        if stored is not None:
+            return stored
+        if self.has_key():
+            return self.renew()
+        raise CredentialsError(
+            f"there is no WebSocket token: looked in {', '.join(self._places())};"
+            ' make an API key with the permission "WebSocket interface" in the settings at Kraken and put it'
+            " there, or store a token with `krakenws token`"
+        )
+
+    def stored_token(self) -> Token | None:
+        """Return the first token that is kept somewhere, or None.
+
+        Raises:
+            CredentialsError: the first place that should have one holds something else.
+        """
         if self._token_file is not None:
             return self._from_file(self._token_file)
         text = self._environ.get(TOKEN_VARIABLE, "").strip()
@@ -102,13 +119,7 @@ class Credentials:
         for path in self._token_files:
             if os.path.lexists(path):
                 return self._from_file(path)
-        if self._has_key():
-            return self.renew()
-        raise CredentialsError(
-            f"there is no WebSocket token: looked in {', '.join(self._places())};"
-            ' make an API key with the permission "WebSocket interface" in the settings at Kraken and put it'
-            " there, or store a token with `krakenws token`"
-        )
+        return None
 
     def renew(self) -> Token:
         """Return a fresh token from REST, whatever other token there is.
@@ -119,10 +130,12 @@ class Credentials:
             RequestRejected: Kraken refused for a reason that is not the key's.
         """
         key = self.find_key()
-        text = RestClient(self._options, self._redactor).websockets_token(
-            key, lambda: self._nonce(key.key_id)
-        )
+        text = RestClient(self._options, self._redactor).websockets_token(key, self.nonce_of(key))
         return Token(text, f"Kraken, with the API key from {key.source}", renewable=True)
+
+    def nonce_of(self, key: ApiKey) -> Callable[[], int]:
+        """Return what gives the next nonce of a key."""
+        return lambda: self._nonce(key.key_id)
 
     def find_key(self) -> ApiKey:
         """Return the API key and its secret.
@@ -162,7 +175,14 @@ class Credentials:
         self._redactor.add(secret.strip())
         return ApiKey(key, secret, source)
 
-    def _has_key(self) -> bool:
+    def files(self) -> list[str]:
+        """Return the files that are there for secrets, the key file last."""
+        places = [*([self._token_file] if self._token_file else self._token_files)]
+        places.append(self._key_file or self._default_key_file)
+        return [path for path in places if os.path.lexists(path)]
+
+    def has_key(self) -> bool:
+        """Return whether there is a key, or something in its place."""
         environ = self._environ
         return (
             self._key_file is not None
@@ -187,7 +207,7 @@ class Credentials:
         if len(text) < MIN_TOKEN_LENGTH:
             raise CredentialsError(f"{source} holds no token: {len(text)} characters are too few")
         self._redactor.add(text)
-        return Token(Secret(text), source, self._has_key(), warning)
+        return Token(Secret(text), source, self.has_key(), warning)
 
     def _places(self) -> list[str]:
         return [TOKEN_VARIABLE, *self._token_files, *self._key_places()]

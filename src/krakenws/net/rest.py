@@ -24,10 +24,17 @@ if TYPE_CHECKING:
 
 TOKEN_PATH = "/0/private/GetWebSocketsToken"  # noqa: S105 - a path, not a token
 PAIRS_PATH = "/0/public/AssetPairs"
+TIME_PATH = "/0/public/Time"
+STATUS_PATH = "/0/public/SystemStatus"
 
 _MAX_BODY_BYTES = 32 * 1024 * 1024
 """Reading stops here; what was cut is then no JSON. All pairs are about 1 MB."""
-_PERMISSIONS = {TOKEN_PATH: "WebSocket interface"}
+_PERMISSIONS = {
+    TOKEN_PATH: "WebSocket interface",
+    "/0/private/Balance": "Query funds",
+    "/0/private/OpenOrders": "Query open orders & trades",
+    "/0/private/ClosedOrders": "Query closed orders & trades",
+}
 """The switch in the key's settings at Kraken that a path needs. Source: auth.md section 1."""
 
 
@@ -158,6 +165,22 @@ class RestClient:
             raise ConnectionFailed(f"{self._host} answered {TOKEN_PATH} without a usable token")
         self._redactor.add(token)
         return Secret(token)
+
+    def unix_time(self) -> int:
+        """Return the exchange's clock in whole seconds since 1970. Source: auth.md section 5.2."""
+        result = self.public(TIME_PATH)
+        unix = result.get("unixtime") if isinstance(result, dict) else None
+        if type(unix) is not int:
+            raise ConnectionFailed(f"{self._host} answered {TIME_PATH} without a time")
+        return unix
+
+    def system_status(self) -> str:
+        """Return the exchange's state: online, maintenance, cancel_only … Source: auth.md section 5.1."""
+        result = self.public(STATUS_PATH)
+        status = result.get("status") if isinstance(result, dict) else None
+        if not isinstance(status, str):
+            raise ConnectionFailed(f"{self._host} answered {STATUS_PATH} without a status")
+        return _printable(status)
 
     def asset_pairs(self) -> dict[str, object]:
         """Return the exchange's pairs by REST key, as sent. Source: auth.md section 5.3."""

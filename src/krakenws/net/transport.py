@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     Address = tuple[int, tuple[str, int]]
     """The family of an IP address, the address, and a port."""
@@ -386,6 +387,11 @@ class Transport:
         if self._outgoing is not None and self._outgoing.pending:
             self._out += self._outgoing.read()
         self.flush()
+
+    @property
+    def certificate(self) -> Mapping[str, Any]:
+        """The other side's certificate, as `ssl.SSLSocket.getpeercert` gives it; {} without TLS."""
+        return (self._tls and self._tls.getpeercert()) or {}
 
     # ---- bytes
 

@@ -1,0 +1,435 @@
+"""`krakenws doctor`: one look at everything between here and the exchange.
+
+From the machine outwards: files, budget, proxy, names, endpoints with their certificates, the exchange's
+state and clock, the key and what it may do, the token. Each step is bounded in time, and says what mends it;
+what cannot be looked at because something before it failed is *skipped*. Nothing is changed at the exchange:
+calls that only read, and one subscription that ends with its connection. Whether a key may trade only an
+order would tell, so nobody asks. Secrets are used and never shown.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import ExitStack
+from functools import partial
+from shlex import quote
+from time import gmtime, monotonic, strftime, time
+
+from krakenws.core import dialect as d
+from krakenws.core.v1 import OPEN_ORDERS, V1
+from krakenws.directories import state_dir
+from krakenws.errors import ConnectionFailed, CredentialsError, KrakenWSError
+from krakenws.net.probe import Probe, addresses_of, bounded
+from krakenws.net.rest import RestClient
+from krakenws.net.transport import is_address, parse_url, proxy_of, way_to
+from krakenws.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping
+    from typing import Any, TypeVar
+
+    from krakenws.cli.commands import Context
+    from krakenws.net.credentials import Credentials, Token
+    from krakenws.net.transport import Address, Target
+
+    T = TypeVar("T")
+
+OK = "ok"
+WARNING = "warning"
+FAILED = "failed"
+SKIPPED = "skipped"
+STATES = (OK, WARNING, FAILED, SKIPPED)
+_GRAVITY = (2, 4, 3, 9, 7, 5)
+"""Exit codes of failed lines, the one that explains most first: nothing else is known without a connection."""
+_CLOCK_WARNING_S = 1.0
+_CLOCK_FAILED_S = 30.0
+_EXPIRES_S = 14 * 86400.0
+_NEARLY_SPENT = 0.8
+_READS = (
+    ("/0/private/Balance", "Query funds", "balances"),
+    ("/0/private/OpenOrders", "Query open orders & trades", "openOrders"),
+    ("/0/private/ClosedOrders", "Query closed orders & trades", "ownTrades"),
+)
+"""Calls that only read, the permission that each needs, and the channel that needs the same."""
+
+
+@record
+class Check:
+    """One line.
+
+    Attributes:
+        check: what was looked at, one word or two.
+        state: one of `STATES`.
+        message: what was found.
+        fix: what to do, "" where nothing needs doing.
+        code: the exit code of a failed one.
+    """
+
+    check: str
+    state: str
+    message: str
+    fix: str = ""
+    code: int = 0
+
+
+def doctor(context: Context) -> int:
+    """Look at everything and tell it line by line; return the exit code.
+
+    0 when no line failed, else the code of the gravest one.
+    """
+    counts = dict.fromkeys(STATES, 0)
+    codes = set()
+    with ExitStack() as stack:
+        for check in _Examination(context, stack).checks():
+            counts[check.state] += 1
+            codes.add(check.code)
+            _tell(context, check)
+    code = next((code for code in _GRAVITY if code in codes), max(codes))
+    _conclude(context, counts, code)
+    return code
+
+
+class _Examination:
+    """What has been found so far, and what remains to be looked at."""
+
+    def __init__(self, context: Context, stack: ExitStack) -> None:
+        self._context = context
+        self._options = context.options
+        self._credentials: Credentials = context.credentials()
+        self._rest: RestClient | None = None
+        self._stack = stack
+        self._addresses: dict[tuple[str, int], list[Address]] = {}
+        self._private: Probe | None = None
+        self._statuses: list[str] = []
+
+    def checks(self) -> Iterator[Check]:
+        yield _state_directory(state_dir())
+        yield from self._files()
+        targets = {}
+        for name, url in self._urls().items():
+            try:
+                targets[name] = parse_url(url)
+                way_to(targets[name], os.environ)
+            except KrakenWSError as error:
+                targets.pop(name, None)
+                yield _failed(f"{name} URL", error, f"correct --{name}-url, or the proxy")
+        yield from self._budget({target.site: target for n, target in targets.items() if n != "rest"})
+        yield _proxies(targets)
+        yield from self._names(targets)
+        for name in ("public", "private", "rest"):
+            if name in targets:
+                yield from self._endpoint(name, targets[name])
+        yield self._status()
+        yield self._clock()
+        yield from self._key()
+
+    def _urls(self) -> dict[str, str]:
+        """The three endpoints; REST in the words of WebSocket URLs, for it shares names, proxy and TLS."""
+        rest = self._options.rest_url
+        return {
+            "public": self._options.public_url.rstrip("/") + V1.path,
+            "private": self._options.private_url.rstrip("/") + V1.path,
+            "rest": f"ws{rest.removeprefix('http')}" if rest.startswith("http") else rest,
+        }
+
+    def _bounded(self, work: Callable[[], T], what: str) -> T:
+        return bounded(work, self._options.connect_timeout_s + 1.0, what)
+
+    # ---- this machine
+
+    def _files(self) -> Iterator[Check]:
+        """Say which files others can read that hold secrets or state."""
+        state = state_dir()
+        kept = [os.path.join(state, name) for name in ("state.db", "connections")]
+        secrets = self._credentials.files() if not self._context.plays else []
+        files = [path for path in (*secrets, *kept) if os.path.exists(path)]
+        exposed = [path for path in files if _is_exposed(path)]
+        for path in exposed:
+            yield Check(
+                "file modes", WARNING, f"{path} can be read by others", f"run chmod 600 {quote(path)}"
+            )
+        if not exposed:
+            yield Check("file modes", OK, f"{len(files)} files, private" if files else "no files yet")
+
+    def _budget(self, sites: Mapping[str, Target]) -> Iterator[Check]:
+        budget = self._context.budget()
+        if budget is None:
+            yield Check("budget", OK, "not counted: a sandbox bans nobody")
+            return
+        limit = self._options.attempts
+        for site in sites:
+            try:
+                used = budget.used(site)
+            except OSError as error:
+                yield Check(
+                    "budget",
+                    WARNING,
+                    f"{budget.path} cannot be read ({(error.strerror or str(error)).lower()}), so that each"
+                    " process counts its connections alone",
+                    "make it readable and writable, or remove it",
+                )
+                continue
+            minutes = self._options.attempts_window_s / 60
+            message = f"{used} of {limit} connections to {site} in the last {minutes:g} minutes"
+            fix = "find what connects again and again: a loop of short runs, or many programs at once"
+            if used >= limit:
+                yield Check("budget", FAILED, message, fix, ConnectionFailed.exit_code)
+            elif used >= limit * _NEARLY_SPENT:
+                yield Check("budget", WARNING, message, fix)
+            else:
+                yield Check("budget", OK, message)
+
+    # ---- the way
+
+    def _names(self, targets: Mapping[str, Target]) -> Iterator[Check]:
+        for way in dict.fromkeys(way_to(target, os.environ) for target in targets.values()):
+            host, port = way
+            began = monotonic()
+            try:
+                self._addresses[way] = addresses_of(host, port, self._options.connect_timeout_s)
+            except ConnectionFailed as error:
+                yield _failed(f"name {host}", error, "if this machine is online, look at its name server")
+                continue
+            if not is_address(host):
+                found = ", ".join(dict.fromkeys(address for _, (address, _) in self._addresses[way]))
+                yield Check(f"name {host}", OK, f"{found} ({_ms(began)})")
+
+    def _endpoint(self, name: str, target: Target) -> Iterator[Check]:
+        addresses = self._addresses.get(way_to(target, os.environ))
+        what = f"{name} endpoint" if name != "rest" else "REST endpoint"
+        if addresses is None:
+            yield Check(what, SKIPPED, "its name does not resolve")
+            return
+        began = monotonic()
+        try:
+            if name == "rest":
+                with Probe(target, addresses, self._options, os.environ) as probe:
+                    yield from _certificate(target, probe.connect())
+                yield self._ask_rest(target)
+                return
+            budget = self._context.budget()
+            wait_s = budget.spend(target.site) if budget else 0.0
+            if budget and wait_s:
+                yield Check(what, SKIPPED, budget.spent(target.site, wait_s))
+                return
+            probe = self._stack.enter_context(Probe(target, addresses, self._options, os.environ))
+            yield from _certificate(target, probe.connect())
+            probe.upgrade()
+            status = probe.hear(d.STATUS).status
+        except KrakenWSError as error:
+            yield _failed(what, error, _remedy(error, name))
+            return
+        self._statuses.append(status)
+        if name == "private":
+            self._private = probe
+        yield Check(what, OK, f"{target.shown} greets ({_ms(began)})")
+
+    def _ask_rest(self, target: Target) -> Check:
+        rest = RestClient(self._options, self._context.redactor)
+        began = monotonic()
+        try:
+            self._statuses.append(self._bounded(rest.system_status, f"{target.shown} did not answer"))
+        except KrakenWSError as error:
+            return _failed("REST endpoint", error, _remedy(error, "rest"))
+        self._rest = rest
+        return Check("REST endpoint", OK, f"{target.shown} answers ({_ms(began)})")
+
+    # ---- the exchange
+
+    def _status(self) -> Check:
+        if not self._statuses:
+            offline = "nothing of the exchange can be reached; this machine may be offline"
+            return Check("system status", SKIPPED, offline)
+        trouble = [status for status in self._statuses if status != "online"]
+        if trouble:
+            message = f"the exchange is in {trouble[0].replace('_', ' ')}"
+            return Check("system status", WARNING, message, "wait; see https://status.kraken.com")
+        return Check("system status", OK, "online")
+
+    def _clock(self) -> Check:
+        """Compare clocks: the exchange tells whole seconds, and the answer took a while to come."""
+        if self._rest is None:
+            return Check("clock", SKIPPED, "REST, which tells the time, did not answer")
+        before = time()
+        try:
+            unix = self._bounded(self._rest.unix_time, "REST did not tell the time")
+        except KrakenWSError as error:
+            return _failed("clock", error, "try again")
+        after = time()
+        ahead_s = (before + after - 2 * unix - 1) / 2
+        doubt_s = (after - before + 1) / 2
+        message = (
+            f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the exchange, ± {doubt_s:.1f} s"
+            f" (round trip {(after - before) * 1000:.0f} ms)"
+        )
+        fix = "set this machine's clock by NTP: nonces, deadlines of orders and certificates depend on it"
+        if abs(ahead_s) - doubt_s > _CLOCK_FAILED_S:
+            return Check("clock", FAILED, message, fix, 9)
+        if abs(ahead_s) - doubt_s > _CLOCK_WARNING_S:
+            return Check("clock", WARNING, message, fix)
+        return Check("clock", OK, message)
+
+    # ---- key and token
+
+    def _key(self) -> Iterator[Check]:
+        credentials = self._credentials
+        token, has_key = None, credentials.has_key()
+        try:
+            token = credentials.stored_token()
+        except CredentialsError as error:
+            yield _failed("token", error, "fetch another with krakenws token, or remove it")
+        if has_key:
+            fresh = yield from self._permissions()
+            token = token or fresh
+        elif token:
+            yield Check("key", OK, f"none; there is a token from {token.source}")
+        else:
+            yield Check(
+                "key",
+                WARNING,
+                "there is no API key and no token: market data only",
+                'make a key with the permission "WebSocket interface" at Kraken and set KRAKEN_API_KEY and'
+                " KRAKEN_API_SECRET",
+            )
+        if token:
+            yield self._token(token)
+
+    def _permissions(self) -> Generator[Check, None, Token | None]:
+        """Say what the key may do, as far as calls that change nothing can tell; return a fresh token."""
+        try:
+            key = self._credentials.find_key()
+        except CredentialsError as error:
+            yield _failed("key", error, "correct it, then look again")
+            return None
+        yield Check("key", OK, f"from {key.source}")
+        rest = self._rest
+        if rest is None:
+            yield Check("permissions", SKIPPED, "REST, which knows them, did not answer")
+            return None
+        token = None
+        try:
+            token = self._bounded(self._credentials.renew, "Kraken gave no token")
+            yield Check("WebSocket interface", OK, "the key may fetch tokens")
+        except KrakenWSError as error:
+            yield _failed("WebSocket interface", error, "see what it says, then look again")
+            if "Permission denied" not in str(error):
+                return None
+        nonce = self._credentials.nonce_of(key)
+        for path, permission, channel in _READS:
+            try:
+                self._bounded(partial(rest.private, path, {}, key, nonce), f"no answer to {path}")
+                yield Check(permission, OK, f"granted, as {channel} needs")
+            except CredentialsError as error:
+                yield Check(permission, WARNING, str(error), f"leave it so, unless you use {channel}")
+            except KrakenWSError as error:
+                yield Check(permission, SKIPPED, f"Kraken did not tell: {error}")
+        return token
+
+    def _token(self, token: Token) -> Check:
+        if self._private is None:
+            return Check("token", SKIPPED, "the private endpoint, which would tell, was not reached")
+        frame = V1.subscribe(OPEN_ORDERS, {}, (), token.text.reveal())
+        try:
+            error = self._private.ask(frame, d.ACK).error
+        except KrakenWSError as failed:
+            return _failed("token", failed, "try again")
+        if not error or "Permission denied" in error:
+            return Check("token", OK, f"from {token.source}: accepted by the private endpoint")
+        message = f"from {token.source}: {self._context.redactor.clean(error)}"
+        if token.renewable:
+            return Check("token", WARNING, message, "remove it: a fresh one is fetched with the key")
+        return Check(
+            "token", FAILED, message, "fetch another with krakenws token", CredentialsError.exit_code
+        )
+
+
+def _state_directory(path: str) -> Check:
+    """Whether the directory of what must outlive a run can be written."""
+    what = "state directory"
+    fix = f"make {quote(path)} yours and writable, or name another place in XDG_STATE_HOME"
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        trial = os.path.join(path, f"doctor.{os.urandom(4).hex()}")
+        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.unlink(trial)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return Check(what, FAILED, f"{path} cannot be written: {reason}", fix, 7)
+    if _is_exposed(path, stat.S_IWGRP | stat.S_IWOTH):
+        return Check(what, WARNING, f"{path} can be written by others", f"run chmod 700 {quote(path)}")
+    return Check(what, OK, path)
+
+
+def _is_exposed(path: str, bits: int = 0o077) -> bool:
+    return os.name == "posix" and bool(os.stat(path).st_mode & bits)
+
+
+def _proxies(targets: Mapping[str, Target]) -> Check:
+    ways = {target.shown: proxy_of(target, os.environ) for target in targets.values()}
+    used = [f"{to} through {proxy[0]}:{proxy[1]}" for to, proxy in ways.items() if proxy]
+    return Check("proxy", OK, ", ".join(used) or "none")
+
+
+def _certificate(target: Target, certificate: Mapping[str, Any]) -> Iterator[Check]:
+    """Tell how long the certificate of an endpoint lasts; there is none without TLS."""
+    if not certificate:
+        return
+    from ssl import cert_time_to_seconds
+
+    until_s = cert_time_to_seconds(str(certificate["notAfter"]))
+    left_s = until_s - time()
+    names = {name: value for part in certificate.get("issuer", ()) for name, value in part}
+    issuer = names.get("organizationName") or names.get("commonName") or "an unnamed authority"
+    message = f"trusted, by {issuer}, until {strftime('%Y-%m-%d', gmtime(until_s))}"
+    if left_s < _EXPIRES_S:
+        fix = "renew it, if it is yours; a proxy's is its owner's to renew"
+        yield Check(f"certificate {target.host}", WARNING, f"{message}, in {left_s / 86400:.0f} days", fix)
+    else:
+        yield Check(f"certificate {target.host}", OK, message)
+
+
+def _remedy(error: KrakenWSError, name: str) -> str:
+    status = getattr(error, "http_status", None)
+    if status == 403:
+        return "wait some minutes without connecting: the address is blocked, or your region is not served"
+    if status is not None:
+        return "wait, and try again: what answers there is not the exchange itself"
+    if "certificate" in str(error):
+        return "check this machine's clock, what stands between here and there, and --cafile"
+    return f"check the network, a firewall, and --{name}-url"
+
+
+def _failed(what: str, error: KrakenWSError, fix: str) -> Check:
+    return Check(what, FAILED, str(error), fix, error.exit_code)
+
+
+def _ms(began: float) -> str:
+    return f"{(monotonic() - began) * 1000:.0f} ms"
+
+
+# ---- telling
+
+
+def _tell(context: Context, check: Check) -> None:
+    message, fix = map(context.redactor.clean, (check.message, check.fix))
+    if context.output == "json":
+        fields = {"event": "check", "check": check.check, "state": check.state, "message": message}
+        _write_json(context, {**fields, **({"fix": fix} if fix else {})})
+    else:
+        context.out.write(f"{check.state:<8} {check.check}: {message}{fix and f'; {fix}'}\n".encode())
+
+
+def _conclude(context: Context, counts: Mapping[str, int], code: int) -> None:
+    if context.output == "json":
+        _write_json(context, {"event": "checked", **counts, "code": code})
+        return
+    told = [f"{count} {state}" for state, count in counts.items() if count]
+    context.out.write(f"{', '.join(told)}\n".encode())
+
+
+def _write_json(context: Context, fields: Mapping[str, object]) -> None:
+    from json import dumps
+
+    context.out.write(f"{dumps(fields, separators=(',', ':'), ensure_ascii=False)}\n".encode())
