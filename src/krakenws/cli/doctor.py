@@ -42,7 +42,7 @@ FAILED = "failed"
 SKIPPED = "skipped"
 STATES = (OK, WARNING, FAILED, SKIPPED)
 _GRAVITY = (2, 4, 3, 9, 7, 5)
-"""Exit codes of failed lines, the one that explains most first: nothing else is known without a connection."""
+"""Exit codes of failed lines, what explains most first: without a connection nothing else is known."""
 _CLOCK_WARNING_S = 1.0
 _CLOCK_FAILED_S = 30.0
 _EXPIRES_S = 14 * 86400.0

@@ -337,9 +337,9 @@ TOOLS: tuple[Tool, ...] = (
         "doctor",
         ("doctor", "doctor -o json", "doctor --sandbox"),
         (
-            "looks at files, budget, proxy, names, endpoints, certificates, status, clock, key, rights, token",
+            "files, budget, proxy, names, endpoints, certificates, status, clock, key, its rights, token",
             "each line is ok, warning, failed, or skipped when it could not be looked at",
-            "exit code 0 unless a line failed: 2 URL or proxy, 4 the way, 3 key, 9 clock, 7 state; first of these",
+            "exit code 0 unless a line failed: 2 URL, 4 the way, 3 key, 9 clock, 7 state; the first of these",
             "only reads, and shows no secret; it counts as two connections",
         ),
     ),

@@ -137,6 +137,7 @@ class Watch:
             self._judge(now)
         elif isinstance(event, Connected):
             self._lost = ""
+            self._alive_at = now
         elif isinstance(event, Gap | Violation):
             self._forget((event.channel, event.symbol), f"is broken: {event.cause}", now)
         elif isinstance(event, Unsubscribed):
