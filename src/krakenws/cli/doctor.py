@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import Any, TypeVar
 
+    from krakenws.budget import ConnectionBudget
     from krakenws.cli.commands import Context
     from krakenws.net.credentials import Credentials, Token
     from krakenws.net.transport import Address, Target
@@ -106,7 +107,7 @@ class _Examination:
 
     def checks(self) -> Iterator[Check]:
         yield _state_directory(state_dir())
-        yield from self._files()
+        yield self._files()
         targets = {}
         for name, url in self._urls().items():
             try:
@@ -139,47 +140,41 @@ class _Examination:
 
     # ---- this machine
 
-    def _files(self) -> Iterator[Check]:
+    def _files(self) -> Check:
         """Say which files others can read that hold secrets or state."""
         state = state_dir()
         kept = [os.path.join(state, name) for name in ("state.db", "connections")]
         secrets = self._credentials.files() if not self._context.plays else []
         files = [path for path in (*secrets, *kept) if os.path.exists(path)]
         exposed = [path for path in files if _is_exposed(path)]
-        for path in exposed:
-            yield Check(
-                "file modes", WARNING, f"{path} can be read by others", f"run chmod 600 {quote(path)}"
-            )
-        if not exposed:
-            yield Check("file modes", OK, f"{len(files)} files, private" if files else "no files yet")
+        if exposed:
+            message = f"others can read {', '.join(exposed)}"
+            return Check("file modes", WARNING, message, f"run chmod 600 {' '.join(map(quote, exposed))}")
+        return Check("file modes", OK, f"{len(files)} files, private" if files else "no files yet")
 
     def _budget(self, sites: Mapping[str, Target]) -> Iterator[Check]:
         budget = self._context.budget()
         if budget is None:
             yield Check("budget", OK, "not counted: a sandbox bans nobody")
             return
-        limit = self._options.attempts
         for site in sites:
-            try:
-                used = budget.used(site)
-            except OSError as error:
-                yield Check(
-                    "budget",
-                    WARNING,
-                    f"{budget.path} cannot be read ({(error.strerror or str(error)).lower()}), so that each"
-                    " process counts its connections alone",
-                    "make it readable and writable, or remove it",
-                )
-                continue
-            minutes = self._options.attempts_window_s / 60
-            message = f"{used} of {limit} connections to {site} in the last {minutes:g} minutes"
-            fix = "find what connects again and again: a loop of short runs, or many programs at once"
-            if used >= limit:
-                yield Check("budget", FAILED, message, fix, ConnectionFailed.exit_code)
-            elif used >= limit * _NEARLY_SPENT:
-                yield Check("budget", WARNING, message, fix)
-            else:
-                yield Check("budget", OK, message)
+            yield self._spent(budget, site)
+
+    def _spent(self, budget: ConnectionBudget, site: str) -> Check:
+        what = f"budget {site}"
+        try:
+            used = budget.used(site)
+        except OSError as error:
+            message = f"{budget.path} cannot be read: {(error.strerror or str(error)).lower()}"
+            return Check(what, WARNING, message, "make it readable and writable, or remove it")
+        limit, minutes = self._options.attempts, self._options.attempts_window_s / 60
+        message = f"{used} of {limit} connections in the last {minutes:g} minutes"
+        fix = "find what connects again and again: a loop of short runs, or many programs at once"
+        if used >= limit:
+            return Check(what, FAILED, message, fix, ConnectionFailed.exit_code)
+        return (
+            Check(what, WARNING, message, fix) if used >= limit * _NEARLY_SPENT else Check(what, OK, message)
+        )
 
     # ---- the way
 
@@ -206,7 +201,7 @@ class _Examination:
         try:
             if name == "rest":
                 with Probe(target, addresses, self._options, os.environ) as probe:
-                    yield from _certificate(target, probe.connect())
+                    yield from _certificate(name, target, probe.connect())
                 yield self._ask_rest(target)
                 return
             budget = self._context.budget()
@@ -215,7 +210,7 @@ class _Examination:
                 yield Check(what, SKIPPED, budget.spent(target.site, wait_s))
                 return
             probe = self._stack.enter_context(Probe(target, addresses, self._options, os.environ))
-            yield from _certificate(target, probe.connect())
+            yield from _certificate(name, target, probe.connect())
             probe.upgrade()
             status = probe.hear(d.STATUS).status
         except KrakenWSError as error:
@@ -372,7 +367,7 @@ def _proxies(targets: Mapping[str, Target]) -> Check:
     return Check("proxy", OK, ", ".join(used) or "none")
 
 
-def _certificate(target: Target, certificate: Mapping[str, Any]) -> Iterator[Check]:
+def _certificate(name: str, target: Target, certificate: Mapping[str, Any]) -> Iterator[Check]:
     """Tell how long the certificate of an endpoint lasts; there is none without TLS."""
     if not certificate:
         return
@@ -380,14 +375,15 @@ def _certificate(target: Target, certificate: Mapping[str, Any]) -> Iterator[Che
 
     until_s = cert_time_to_seconds(str(certificate["notAfter"]))
     left_s = until_s - time()
-    names = {name: value for part in certificate.get("issuer", ()) for name, value in part}
+    what = f"certificate {target.host} ({name})"
+    names = {field: value for part in certificate.get("issuer", ()) for field, value in part}
     issuer = names.get("organizationName") or names.get("commonName") or "an unnamed authority"
     message = f"trusted, by {issuer}, until {strftime('%Y-%m-%d', gmtime(until_s))}"
     if left_s < _EXPIRES_S:
         fix = "renew it, if it is yours; a proxy's is its owner's to renew"
-        yield Check(f"certificate {target.host}", WARNING, f"{message}, in {left_s / 86400:.0f} days", fix)
+        yield Check(what, WARNING, f"{message}, in {left_s / 86400:.0f} days", fix)
     else:
-        yield Check(f"certificate {target.host}", OK, message)
+        yield Check(what, OK, message)
 
 
 def _remedy(error: KrakenWSError, name: str) -> str:
