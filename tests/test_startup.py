@@ -86,6 +86,8 @@ def modules_of(home: Path, *words: str) -> set[str]:
         ["book", "--help"],
         ["addOrder", "--help"],
         ["replay", "--help"],
+        ["wait", "--help"],
+        ["wait", "XBT/USD bdi > 65000"],
         ["tikcer"],
         ["book", "XBT/USD", "42"],
         [*ORDER, "price=1e4"],

@@ -80,6 +80,9 @@ FIELDS = {
     "down_s": "seconds without a connection since the first",
     "violations": "frames that are not what the exchange promises",
     "channels": "of each channel and symbol, what became of its data frames",
+    "condition": "what was waited for, as it was understood",
+    "values": "its quantities at that moment, each with `symbol`, `quantity` and `value` as decimal text",
+    "held_s": "seconds for which it held without a break; absent when a moment was enough",
     "code": "the exit code",
     "message": "one sentence: what happened, to what, what to do",
     "retryable": "whether running it again can help; false whenever an outcome is unknown",
@@ -405,7 +408,7 @@ def errors_page() -> str:
         cleandoc("""
             With several verdicts in one run the gravest decides: an unknown outcome before a refusal. Ctrl-C with an
             order unanswered is 6. `krakenws.py`, the drop-in, has the original script's codes: 0, and 1 for every
-            failure. Codes 8 and 9 without `--strict` are reserved: nothing in this version has a policy file.
+            failure. Code 8 is reserved: nothing in this version has a policy file.
         """),
         "## Exceptions",
         "In Python every error is a `krakenws.errors.KrakenWSError`. *Retryable* says whether running the same "

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from krakenws.exchange.keys import DEMO_KEY, DEMO_SECRET
+from tests.faults.proxy import fault_proxy
 from tests.support.rest import Answer, serve
 from tests.support.sandbox import running
 from tests.support.server import exchange
@@ -131,6 +132,20 @@ def test_a_certificate_is_shown_with_its_end(krakenws: Command, certificates: Ce
 
 
 # ---- the way there
+
+
+def test_a_proxy_is_named_and_its_login_is_not(krakenws: Command, certificates: Certificates) -> None:
+    with exchange(greets, greets, tls=certificates.server) as server, fault_proxy() as between:
+        result = krakenws.run(
+            *("doctor", "-ojson", "--cafile", certificates.authority, *server.options),
+            HTTPS_PROXY=f"http://user:hunter2hunter2@{between.host}",
+        )
+    assert len(between.heads) >= 2
+    state, message, _ = state_of(result, "proxy")
+    assert state == "ok"
+    assert f"127.0.0.1:{server.port} through {between.host}" in message
+    assert state_of(result, "public endpoint")[0] == "ok"
+    assert "hunter2hunter2" not in result.out + result.err
 
 
 @pytest.mark.parametrize(("days", "state"), [(-1, "failed"), (3, "warning")])

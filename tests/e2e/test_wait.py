@@ -71,7 +71,7 @@ def test_what_does_not_come_true_ends_with_124_and_what_was_seen(sandbox: Sandbo
     assert result.code == 124, result
     (error,) = result.events
     assert (error["event"], error["code"], error["retryable"]) == ("error", 124, True)
-    assert error["message"].startswith("not met within 5 s: XBT/USD bid < 1 (XBT/USD bid ")
+    assert error["message"].startswith("not met in time: XBT/USD bid < 1 (XBT/USD bid ")
 
 
 def test_a_pair_that_the_exchange_refuses_ends_it_with_5_although_the_rest_could_go_on(

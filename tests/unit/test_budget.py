@@ -275,3 +275,14 @@ def test_it_says_until_when_by_the_local_clock(machine: Machine, monkeypatch: py
 def test_the_file_is_in_the_users_directory_of_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("krakenws.directories.state_dir", lambda: str(tmp_path / "krakenws"))
     assert ConnectionBudget(Options(), print).path == str(tmp_path / "krakenws" / "connections")
+
+
+def test_what_is_used_is_counted_for_each_site_without_changing_anything(machine: Machine) -> None:
+    assert machine.process().used(SITE) == 0
+    for at_s in (0.0, 1.0):
+        machine.spend(at_s)
+    machine.spend(1.0, "example.com")
+    before = machine.file.read_bytes()
+    assert machine.process(NOW_S + 2).used(SITE) == 2
+    assert machine.process(NOW_S + 600.5).used(SITE) == 1
+    assert machine.file.read_bytes() == before

@@ -400,9 +400,12 @@ def _entry_fields(entry: Entry) -> dict[str, object]:
 
 
 def _wait(context: Context, words: list[str]) -> int:
+    from krakenws.core.condition import parse
+
+    condition = parse(" ".join(words))  # before anything heavy is loaded: most mistakes are made here
     from krakenws.cli.wait import wait
 
-    return wait(context, words)
+    return wait(context, condition)
 
 
 def _doctor(context: Context, words: list[str]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import monotonic
 
 from krakenws.core.catalog import bind, find
-from krakenws.core.condition import parse
 from krakenws.core.v1 import ENTRIES, V1
 from krakenws.core.watch import Watch
 from krakenws.errors import ConditionNotMet, DataUntrusted, RequestRejected, UsageError
@@ -19,42 +18,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from krakenws.cli.commands import Context
+    from krakenws.core.condition import Condition
     from krakenws.core.events import Event, Met, Update
 
 STOPPED = 130
 """The exit code after a signal: `wait … && buy` must not go on."""
 
 
-def wait(context: Context, words: Sequence[str]) -> int:
-    """Wait for the condition that the words are; return the exit code.
+def wait(context: Context, condition: Condition) -> int:
+    """Wait until it is met, and say so; return the exit code.
 
     Raises:
-        UsageError: they are no condition, or an option contradicts.
+        UsageError: an option contradicts.
         ConditionNotMet: it was judged to the end and did not come true in time.
         DataUntrusted: at the end it could not be judged.
         RequestRejected: the exchange refused a pair.
         KrakenWSError: what else ends a stream.
     """
-    condition = parse(" ".join(words))
     _refuse_contradictions(context)
-    options = replace(context.options, book="full", backfill=False, overflow="block")
-    watch = Watch(condition, options.quiet_s)
-    timeout_s = context.settings.get("timeout")
+    watch = Watch(condition, context.options.quiet_s)
     with Stop() as stop:
         sink = _Watching(watch, stop)
-        run = Run(
-            options,
-            sink,
-            context.out,
-            redactor=context.redactor,
-            credentials=context.credentials(),
-            note=lambda sentence: None if stop.set else context.note(sentence),
-            warn=context.note,
-            tell_lag=context.note,
-            stop=stop,
-            budget=context.budget(),
-            for_s=timeout_s if isinstance(timeout_s, float) else None,
-        )
+        run = _run_of(context, sink, stop)
         for channel, symbols in watch.channels.items():
             entry = find(ENTRIES, channel)
             assert entry is not None  # noqa: S101 - the catalog has the three of them
@@ -68,15 +53,34 @@ def wait(context: Context, words: Sequence[str]) -> int:
             return 0
         if watch.refused is not None:
             refused = watch.refused
-            what = f"{refused.channel} {refused.symbol}".strip()
-            raise RequestRejected(f"{what} refused: {refused.error}", refused.error)
+            raise RequestRejected(
+                f"{refused.channel} {refused.symbol} refused: {refused.error}", refused.error
+            )
         run.judge()
         if stop.set:
             return STOPPED
     doubt = watch.doubt(monotonic())
     if doubt:
         raise DataUntrusted(f"wait could not judge {condition} in time: {doubt}")
-    raise ConditionNotMet(f"not met within {timeout_s:g} s: {condition} ({watch.state()})")
+    raise ConditionNotMet(f"not met in time: {condition} ({watch.state()})")
+
+
+def _run_of(context: Context, sink: Sink, stop: Stop) -> Run:
+    """Return a run whose events show whole books, frame by frame."""
+    timeout_s = context.settings.get("timeout")
+    return Run(
+        replace(context.options, book="full", backfill=False, overflow="block"),
+        sink,
+        context.out,
+        redactor=context.redactor,
+        credentials=context.credentials(),
+        note=lambda sentence: None if stop.set else context.note(sentence),
+        warn=context.note,
+        tell_lag=context.note,
+        stop=stop,
+        budget=context.budget(),
+        for_s=timeout_s if isinstance(timeout_s, float) else None,
+    )
 
 
 class _Watching(Sink):

@@ -194,12 +194,11 @@ class Watch:
         """Return why the condition cannot be judged at the moment, or "" when it can."""
         if self._lost:
             return f"there is no connection: {self._lost}"
-        if self._silent_s(now) > self._quiet_s:
-            return f"the connection is silent for {self._silent_s(now):.0f} s"
-        if holds(self._condition.root, self._value) is not None:
-            return ""
-        unknown = [quantity for quantity in self._quantities if self._value(quantity) is None]
-        return "; ".join(dict.fromkeys(map(self._ignorance, unknown)))
+        if holds(self._condition.root, self._value) is None:
+            unknown = [quantity for quantity in self._quantities if self._value(quantity) is None]
+            return "; ".join(dict.fromkeys(map(self._ignorance, unknown)))
+        silent_s = self._silent_s(now)
+        return f"the connection is silent for {silent_s:.0f} s" if silent_s > self._quiet_s else ""
 
     def _ignorance(self, quantity: Quantity) -> str:
         channel = _CHANNELS.get(quantity.name, _BOOK)[0]
