@@ -415,6 +415,7 @@ def test_a_stored_token_that_is_stale(sandbox: Sandbox) -> None:
 
 def test_a_token_file_that_holds_none(sandbox: Sandbox) -> None:
     sandbox.command.store_token("short")
+    assert state_of(sandbox.run("doctor"), "token")[0] == "failed"
     without_key(sandbox)
     result = sandbox.run("doctor")
     assert state_of(result, "token")[0] == "failed"

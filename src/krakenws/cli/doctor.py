@@ -17,6 +17,7 @@ from shlex import quote
 from time import gmtime, monotonic, strftime, time
 
 from krakenws.core import dialect as d
+from krakenws.core.catalog import shown
 from krakenws.core.v1 import OPEN_ORDERS, V1
 from krakenws.directories import state_dir
 from krakenws.errors import ConnectionFailed, CredentialsError, KrakenWSError
@@ -48,6 +49,7 @@ _CLOCK_WARNING_S = 1.0
 _CLOCK_FAILED_S = 30.0
 _EXPIRES_S = 14 * 86400.0
 _NEARLY_SPENT = 0.8
+_LONGEST = 2000
 _READS = (
     ("/0/private/Balance", "Query funds", "balances"),
     ("/0/private/OpenOrders", "Query open orders & trades", "openOrders"),
@@ -172,9 +174,9 @@ class _Examination:
         fix = "find what connects again and again: a loop of short runs, or many programs at once"
         if used >= limit:
             return Check(what, FAILED, message, fix, ConnectionFailed.exit_code)
-        return (
-            Check(what, WARNING, message, fix) if used >= limit * _NEARLY_SPENT else Check(what, OK, message)
-        )
+        if used >= limit * _NEARLY_SPENT:
+            return Check(what, WARNING, message, fix)
+        return Check(what, OK, message)
 
     # ---- the way
 
@@ -270,12 +272,12 @@ class _Examination:
 
     def _key(self) -> Iterator[Check]:
         credentials = self._credentials
-        token, has_key = None, credentials.has_key()
+        token, unusable = None, None
         try:
             token = credentials.stored_token()
         except CredentialsError as error:
-            yield _failed("token", error, "fetch another with krakenws token, or remove it")
-        if has_key:
+            unusable = _failed("token", error, "fetch another with krakenws token, or remove it")
+        if credentials.has_key():
             fresh = yield from self._permissions()
             token = token or fresh
         elif token:
@@ -284,11 +286,13 @@ class _Examination:
             yield Check(
                 "key",
                 WARNING,
-                "there is no API key and no token: market data only",
+                "there is no API key, and without a token market data is all there is",
                 'make a key with the permission "WebSocket interface" at Kraken and set KRAKEN_API_KEY and'
                 " KRAKEN_API_SECRET",
             )
-        if token:
+        if unusable:
+            yield unusable
+        elif token:
             yield self._token(token)
 
     def _permissions(self) -> Generator[Check, None, Token | None]:
@@ -409,7 +413,8 @@ def _ms(began: float) -> str:
 
 
 def _tell(context: Context, check: Check) -> None:
-    message, fix = map(context.redactor.clean, (check.message, check.fix))
+    message = shown(context.redactor.clean(check.message), _LONGEST)
+    fix = check.fix and shown(context.redactor.clean(check.fix), _LONGEST)
     if context.output == "json":
         fields = {"event": "check", "check": check.check, "state": check.state, "message": message}
         _write_json(context, {**fields, **({"fix": fix} if fix else {})})

@@ -548,12 +548,28 @@ def test_an_answer_without_pairs_is_a_failure(result: str) -> None:
         RestClient(_options(server)).asset_pairs()
 
 
+@pytest.mark.parametrize("result", ["[]", "{}", '{"unixtime":"1","status":1}', '{"unixtime":1.5}', "null"])
+def test_a_clock_or_a_status_that_is_none_is_a_broken_answer(result: str) -> None:
+    with serve(f'{{"error":[],"result":{result}}}') as server:
+        rest = RestClient(_options(server))
+        with pytest.raises(ConnectionFailed, match="without a time"):
+            rest.unix_time()
+        with pytest.raises(ConnectionFailed, match="without a status"):
+            rest.system_status()
+
+
+def test_clock_and_status_are_what_the_exchange_says() -> None:
+    with serve('{"error":[],"result":{"unixtime":1795324223,"status":"cancel_only"}}') as server:
+        rest = RestClient(_options(server))
+        assert (rest.unix_time(), rest.system_status()) == (1795324223, "cancel_only")
+
+
 def test_another_path_names_itself_when_the_permission_is_unknown(
     key: ApiKey, nonce: Callable[[], int]
 ) -> None:
     with (
         serve('{"error":["EGeneral:Permission denied"]}') as server,
-        pytest.raises(CredentialsError, match="a permission that /0/private/OpenOrders needs"),
+        pytest.raises(CredentialsError, match="a permission that /0/private/TradesHistory needs"),
     ):
-        RestClient(_options(server)).private("/0/private/OpenOrders", {}, key, nonce)
-    assert TOKEN_PATH != "/0/private/OpenOrders"
+        RestClient(_options(server)).private("/0/private/TradesHistory", {}, key, nonce)
+    assert TOKEN_PATH != "/0/private/TradesHistory"
