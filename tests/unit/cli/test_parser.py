@@ -1,0 +1,20 @@
+"""Options that belong to a tool, beside parameters of the same name."""
+
+from __future__ import annotations
+
+import pytest
+
+from krakenws.cli.parser import parse
+from krakenws.errors import UsageError
+
+
+def test_the_timeout_of_the_dead_mans_switch_is_a_parameter_and_that_of_wait_an_option() -> None:
+    switch = parse(["cancel-all-orders-after", "--timeout", "60"])
+    assert (switch.feeds[0].words, switch.settings) == (("timeout=60",), {})
+    wait = parse(["wait", "XBT/USD bid > 1", "--timeout", "2m"])
+    assert (wait.feeds[0].words, wait.settings) == (("XBT/USD bid > 1",), {"timeout": 120.0})
+
+
+def test_an_option_of_a_tool_is_refused_elsewhere() -> None:
+    with pytest.raises(UsageError, match="--timeout belongs to krakenws wait"):
+        parse(["ticker", "XBT/USD", "--timeout", "3s"])
