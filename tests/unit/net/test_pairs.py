@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from krakenws.errors import ConnectionFailed, RequestRejected
-from krakenws.net.pairs import FRESH_S, Pairs, load, parse
+from krakenws.net.pairs import FRESH_S, Listed, Pairs, load, look_up, parse
 from krakenws.options import Options
 from tests.support.rest import Answer, serve
 
@@ -197,11 +197,11 @@ def test_each_endpoint_has_its_own_list_and_the_oldest_go(tmp_path: Path) -> Non
         with serve(answer) as server:
             _load(server.url, tmp_path, NOW_S + number)
             assert _load(server.url, tmp_path, NOW_S + number).names == [f"N{number}/USD"]
-    stored = json.loads((tmp_path / "pairs.json").read_text())
-    assert sorted(entry["rows"][0][0] for entry in stored["endpoints"].values()) == [
+    stored = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+    assert sorted(line[0] for line in stored if isinstance(line, list)) == [
         f"N{number}/USD" for number in range(2, 10)
     ]
-    assert os.listdir(tmp_path) == ["pairs.json"]
+    assert os.listdir(tmp_path) == ["pairs.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -211,9 +211,10 @@ def test_each_endpoint_has_its_own_list_and_the_oldest_go(tmp_path: Path) -> Non
         lambda text: text[:-5],
         lambda text: "[" * 100_000,
         lambda text: "[]",
-        lambda text: '{"layout":1}',
-        lambda text: '{"layout":1,"endpoints":[]}',
-        lambda text: text.replace('"layout":1', '"layout":2'),
+        lambda text: '{"layout":2}',
+        lambda text: '{"layout":2}\n{"endpoint":[]}',
+        lambda text: '{"layout":2}\n[]',
+        lambda text: text.replace('"layout":2', '"layout":3'),
         lambda text: text.replace('"XBT/USD"', "17"),
         lambda text: text.replace('"XBT/USD",', ""),
         lambda text: text.replace("1790000000.0", "NaN"),
@@ -224,10 +225,11 @@ def test_each_endpoint_has_its_own_list_and_the_oldest_go(tmp_path: Path) -> Non
 )
 def test_a_cache_that_is_not_ours_is_fetched_again(tmp_path: Path, spoil: object) -> None:
     assert callable(spoil)
-    path = tmp_path / "pairs.json"
+    path = tmp_path / "pairs.jsonl"
     with serve(ANSWER) as server:
         _load(server.url, tmp_path)
         path.write_text(spoil(path.read_text()), errors="surrogateescape")
+        look_up(Options(rest_url=server.url), "XBT/USD", str(tmp_path))
         assert _load(server.url, tmp_path) == PAIRS
         assert len(server.asked) == 2
         assert _load(server.url, tmp_path) == PAIRS
@@ -246,4 +248,25 @@ def test_the_cache_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("krakenws.net.pairs.cache_dir", lambda: str(tmp_path / "krakenws"))
     with serve(ANSWER) as server:
         load(Options(rest_url=server.url), refresh=False, now_s=NOW_S)
-    assert (tmp_path / "krakenws" / "pairs.json").exists()
+    assert (tmp_path / "krakenws" / "pairs.jsonl").exists()
+
+
+def test_one_pair_is_looked_up_in_its_endpoints_list_by_either_name(tmp_path: Path) -> None:
+    other = json.dumps({"error": [], "result": {"X": _entry("ONLY/HERE", "")}})
+    with serve(ANSWER) as server, serve(other) as elsewhere:
+        options = Options(rest_url=server.url)
+        assert look_up(options, "XBT/USD", str(tmp_path)) is None, "nothing was fetched yet"
+        _load(server.url, tmp_path)
+        _load(elsewhere.url, tmp_path, NOW_S + 1)
+        row = PAIRS.find("XBT/USD")
+        for name in ("XBT/USD", "BTC/USD"):
+            assert look_up(options, name, str(tmp_path)) == Listed(row, NOW_S)
+        for row in PAIRS.rows:
+            assert look_up(options, row.wsname, str(tmp_path)) == Listed(row, NOW_S)
+        assert look_up(options, "ONLY/HERE", str(tmp_path)) == Listed(None, NOW_S)
+        assert look_up(options, "XBT", str(tmp_path)) == Listed(None, NOW_S)
+        assert look_up(options, 'X","Y', str(tmp_path)) == Listed(None, NOW_S)
+        found = look_up(Options(rest_url=elsewhere.url), "ONLY/HERE", str(tmp_path))
+        assert found is not None
+        assert (found.row is None, found.fetched_s) == (False, NOW_S + 1)
+        assert look_up(Options(rest_url=elsewhere.url), "XBT/USD", str(tmp_path)) == Listed(None, NOW_S + 1)
