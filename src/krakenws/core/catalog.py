@@ -36,6 +36,7 @@ PAIR_ALIASES: dict[int, dict[str, str]] = {
 
 _QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF", "XBT", "BTC", "ETH", "DAI")
 _FORBIDDEN = "\"'`\\"
+_LONGEST_NUMBER = 40
 _RFC_3339 = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?(Z|[+-][0-9]{2}:[0-9]{2})"
 
 
@@ -76,6 +77,8 @@ def _decimal(text: str) -> str:
             else ""
         )
         raise ValueError(f"is not a decimal number such as 0.125{hint}")
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"has more than {_LONGEST_NUMBER} characters, and no market such a number")
     return text
 
 
@@ -115,7 +118,7 @@ def _limit(text: str) -> str:
 
 
 def _leverage(text: str) -> str:
-    if not _is_digits(_text(text)) or text[0] == "0" or text == "1":
+    if not _is_digits(_text(text)) or text[0] == "0" or text == "1" or len(text) > 9:
         raise ValueError("is not a whole number of 2 or more, such as 5")
     return text
 
@@ -175,7 +178,7 @@ def _words(text: str) -> list[str]:
 
 
 def _time(text: str) -> str:
-    if not _is_digits(text.removeprefix("+")):
+    if not _is_digits(text.removeprefix("+")) or len(text) > 12:
         raise ValueError("is neither 0, +SECONDS nor a unix time")
     return text
 

@@ -1,8 +1,8 @@
 """The exchange's list of tradable pairs, from REST `AssetPairs` or from the cache of an earlier run.
 
-`pairs.jsonl` in the cache directory keeps one list for each REST endpoint. A list is fresh for a day; an older
-one serves when the exchange cannot be reached, and the `note` says so. The cache is never worth a failure:
-one that cannot be read is fetched again, one that cannot be written is mentioned.
+`pairs.jsonl` in the cache directory keeps one list for each REST endpoint. A list is fresh for a day; an
+older one serves when the exchange cannot be reached, and the `note` says so. The cache is never worth a
+failure: one that cannot be read is fetched again, one that cannot be written is mentioned.
 
 The file is JSON lines: its layout, then for each endpoint an object, and behind it a list for each pair. So
 `look_up` finds the one pair of an order without parsing the other thousand: 0.2 ms instead of 10.
@@ -149,7 +149,7 @@ class Listed:
 
 
 def look_up(options: Options, name: str, directory: str | None = None) -> Listed | None:
-    """Return what the cached list of `options.rest_url`, of whatever age, says of a pair; None without a list.
+    """Return what the cached list of that exchange, of whatever age, says of a pair; None without a list.
 
     Args:
         options: `rest_url` names the exchange.
@@ -198,11 +198,11 @@ def _row(rest_key: str, entry: Mapping[str, object]) -> PairRow | None:
         altname=_text(entry, "altname") or rest_key,
         rest_key=rest_key,
         symbol="/".join(aliases.get(asset, asset) for asset in wsname.split("/")),
-        pair_decimals=_whole(entry, "pair_decimals"),
-        lot_decimals=_whole(entry, "lot_decimals"),
-        tick_size=_text(entry, "tick_size"),
-        ordermin=_text(entry, "ordermin"),
-        costmin=_text(entry, "costmin"),
+        pair_decimals=_decimals(entry, "pair_decimals"),
+        lot_decimals=_decimals(entry, "lot_decimals"),
+        tick_size=_number(entry, "tick_size"),
+        ordermin=_number(entry, "ordermin"),
+        costmin=_number(entry, "costmin"),
         status=_text(entry, "status"),
         leverage_buy=_highest(entry, "leverage_buy"),
         leverage_sell=_highest(entry, "leverage_sell"),
@@ -214,9 +214,14 @@ def _text(entry: Mapping[str, object], field: str) -> str | None:
     return value if isinstance(value, str) and value.isprintable() else None
 
 
-def _whole(entry: Mapping[str, object], field: str) -> int | None:
+def _number(entry: Mapping[str, object], field: str) -> str | None:
+    text = _text(entry, field)
+    return text if text and text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < 40 else None
+
+
+def _decimals(entry: Mapping[str, object], field: str) -> int | None:
     value = entry.get(field)
-    return value if type(value) is int else None
+    return value if type(value) is int and 0 <= value < 40 else None
 
 
 def _highest(entry: Mapping[str, object], field: str) -> int:
