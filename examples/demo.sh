@@ -110,7 +110,7 @@ run 0 'cat account.txt'
 title "What cannot be is told in one sentence, with an exit code a script can act on"
 run 5 'krakenws ticker DOG/CAT'
 run 5 'krakenws addOrder pair=XBT/USD type=buy ordertype=market volume=100'
-run 5 'krakenws addOrder pair=XBT/USD type=buy ordertype=limit price=70000 volume=0.00001'
+run 2 'krakenws addOrder pair=XBT/USD type=buy ordertype=limit price=70000 volume=0.00001'
 run 2 'krakenws tikcer XBT/USD'
 run 2 'krakenws book XBTUSD'
 

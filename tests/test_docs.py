@@ -99,8 +99,7 @@ def test_every_exit_code_named_exists(page: Path) -> None:
 
 def test_the_readme_has_a_table_of_the_exit_codes_in_use() -> None:
     shown = {int(code) for code in re.findall(r"^\| (\d+) \|", prose(ROOT / "README.md"), re.MULTILINE)}
-    policy = 8  # belongs to a file that this version does not read
-    assert shown == {code for code, _ in EXIT_CODES} - {policy}
+    assert shown == {code for code, _ in EXIT_CODES}
 
 
 @each_page

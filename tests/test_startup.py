@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import DEADLINE_S, ROOT
+from tests.support.pairs import store_pairs
 from tests.support.scripts import TICKER, Ladder, accepts, pongs, streams
 from tests.support.server import exchange
 
@@ -59,11 +60,13 @@ def modules_of(home: Path, *words: str) -> set[str]:
     }
     (home / "WS_Token").write_text("a-token-for-a-test\n")
     (home / "WS_Token").chmod(0o600)
+    store_pairs(home / "cache" / "krakenws")
     done = subprocess.run(
         [sys.executable, "-S", "-c", _PROGRAM, str(home / "modules"), *words],
         env={
             **environ,
             "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / "cache"),
             "PYTHONPATH": os.pathsep.join(
                 [str(ROOT / "src"), *(path for path in sys.path if "site-packages" in path)]
             ),

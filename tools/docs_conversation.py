@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from krakenws.cli.parser import look_up
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC, bind
-from krakenws.core.events import Backfilled, Lagging, Met, Update
+from krakenws.core.events import Backfilled, DryRun, Lagging, Met, Update
 from krakenws.core.protocol import ClientProtocol
 from krakenws.core.v1 import V1
 from krakenws.core.v2 import V2
@@ -201,6 +201,7 @@ def conversation() -> dict[str, list[str]]:
     public.summarize()
     public.lose("closed by the exchange (1001)")
 
+    public.tell(DryRun(NOW_NS, "cancelAll", '{"event":"cancelAll", "token":"***", "reqid":1}'))
     public.tell(Backfilled(NOW_NS, "trade", "XBT/USD", 3, True))
     bid = {"symbol": "XBT/USD", "quantity": "bid", "value": "65000.10000"}
     public.tell(Met(NOW_NS, "XBT/USD bid >= 65000 for 3s", [bid], 3.004217))

@@ -60,6 +60,8 @@ FIELDS = {
     "success": "whether the exchange said yes",
     "outcome": "`accepted`, `rejected` or `unknown`",
     "result": "the answer's fields, named as API v2 names them",
+    "validated": "true: it was only checked (`validate=true`), nothing was placed or changed",
+    "request": "the frame as text",
     "hint": "why there is no answer, and what to do",
     "from": "the last good data before the break; absent when there was none; of `lagging`: when it began",
     "to": "the first good data after it; null while it lasts",
@@ -408,7 +410,7 @@ def errors_page() -> str:
         cleandoc("""
             With several verdicts in one run the gravest decides: an unknown outcome before a refusal. Ctrl-C with an
             order unanswered is 6. `krakenws.py`, the drop-in, has the original script's codes: 0, and 1 for every
-            failure. Code 8 is reserved: nothing in this version has a policy file.
+            failure.
         """),
         "## Exceptions",
         "In Python every error is a `krakenws.errors.KrakenWSError`. *Retryable* says whether running the same "

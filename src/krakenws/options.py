@@ -54,6 +54,8 @@ class Options:
     """With `exit`: how long stdout may take nothing."""
     overflow_bytes: int = 1024 * 1024
     """With `drop`: what is kept for the reader before data is dropped; for all else, twice as much."""
+    check: bool = True
+    """Hold orders to the rules of their pair before they are sent (core/ordercheck.py)."""
     strict: bool = False
     """Data that cannot be trusted ends the run with exit code 9."""
     show_token: bool = False

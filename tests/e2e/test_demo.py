@@ -28,6 +28,7 @@ KEY_LINES = (
     "  canceled  sell 1.50000000 ETH/EUR",
     "krakenws: ticker DOG/CAT refused: Currency pair not supported DOG/CAT\n[exit code 5]",
     "krakenws: addOrder refused: EOrder:Insufficient funds\n[exit code 5]",
+    "volume=0.00001 is below the least of XBT/USD: that is 0.00005 (or --no-check)\n[exit code 2]",
     "krakenws: there is no command tikcer; did you mean ticker?\n[exit code 2]",
     "pong in ",
     'Client -> WebSocket: {"event":"subscribe"',

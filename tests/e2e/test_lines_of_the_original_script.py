@@ -212,7 +212,7 @@ def test_depth_and_interval_are_numbers_and_have_the_original_defaults(
     [
         (
             """add-order pair=btc/usd type=BUY ordertype=limit price=9000.5 volume=0.01 validate=true
-            userref=7 oflags=post,fciq starttm=+10 expiretm=0 timeinforce=gtd
+            userref=7 oflags=post,fciq starttm=+10 expiretm=+60 timeinforce=gtd
             close[ordertype]=limit close[price]=11000""",
             {
                 "event": "addOrder",
@@ -225,7 +225,7 @@ def test_depth_and_interval_are_numbers_and_have_the_original_defaults(
                 "userref": "7",
                 "oflags": "post,fciq",
                 "starttm": "+10",
-                "expiretm": "0",
+                "expiretm": "+60",
                 "timeinforce": "GTD",
                 "close[ordertype]": "limit",
                 "close[price]": "11000",

@@ -127,7 +127,7 @@ def test_refusals_of_the_exchange_are_exit_code_5_and_a_bad_token_is_3(krakenws:
             ),
             (("cancelOrder", "txid=OADMSD-7AGC3-IMB46A"), "EOrder:Unknown order"),
         ):
-            result = desk.run(*words)
+            result = desk.run(*words, "--no-check")
             assert result.code == 5, (words, result.err)
             assert error in result.err
         krakenws.store_token("nonsense" * 5)

@@ -214,7 +214,7 @@ def test_the_drop_in_prints_the_transcript(plain: Sandbox) -> None:
     ],
 )
 def test_a_refusal_has_its_exit_code_and_says_why(sandbox: Sandbox, line: str, code: int, words: str) -> None:
-    result = sandbox.run(line, KRAKENWS_RECONNECT="never")
+    result = sandbox.run(line, KRAKENWS_RECONNECT="never", KRAKENWS_NO_CHECK="true")
     assert result.code == code, result.err
     assert words in result.err
 

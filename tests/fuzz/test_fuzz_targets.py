@@ -29,6 +29,12 @@ def test_mutated_words_bind_or_are_refused() -> None:
     assert fitted > 100
 
 
+def test_what_trades_is_sent_as_typed_or_not_at_all() -> None:
+    done, sent = load("fuzz_trading").run(0.0, seed=7, limit=1500)
+    assert done == 1500
+    assert sent > 200
+
+
 def test_a_defect_is_reported_with_its_input(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

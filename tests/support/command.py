@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from tests.support.pairs import store_pairs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -185,6 +187,7 @@ class Command:
             "XDG_CACHE_HOME": str(home / "cache"),
             **{name: value for name, value in os.environ.items() if covered and name.startswith("COVERAGE_")},
         }
+        store_pairs(home / "cache" / "krakenws")  # or each order would ask Kraken for them
 
     def called(self, program: str) -> Command:
         """Return the same under another name."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from krakenws.core.events import Summary
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials
+    from krakenws.net.loop import EventSink
     from krakenws.options import Options
     from krakenws.sinks import Sink
 
@@ -157,6 +158,10 @@ def dialect_of(api: int) -> Dialect:
 def run(context: Context, feeds: Sequence[Feed]) -> int:
     """Run what was typed, against Kraken or a sandbox exchange; return the exit code."""
     tool = feeds[0].tool
+    if context.settings.get("dry_run"):
+        from krakenws.cli.orders import run_dry
+
+        return run_dry(context, feeds)
     sandbox = context.settings.get("sandbox")
     if sandbox is None or (tool is not None and tool.name not in _EXCHANGE_TOOLS):
         return run_tool(context, feeds[0]) if tool else run_feeds(context, feeds)
@@ -178,13 +183,35 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     from krakenws.net.stop import Stop, Stopped
 
     count, for_s = context.settings.get("count"), context.settings.get("for")
+    credentials = context.credentials()
     with Stop() as stop:
+
+        def make_run(options: Options, watcher: EventSink, for_s: float) -> Run:
+            """Return a run beside the user's own: what is learned by it goes nowhere else."""
+            return Run(
+                options,
+                watcher,
+                context.out,
+                redactor=context.redactor,
+                credentials=credentials,
+                note=context.note,
+                warn=context.note,
+                tell_lag=tell_lag,
+                stop=stop,
+                budget=context.budget(),
+                for_s=for_s,
+            )
+
+        if any(one.entry.trading for one in bound):
+            from krakenws.cli.orders import admit
+
+            admit(context, bound, make_run, stop)
         run = Run(
             context.options,
             sink,
             context.out,
             redactor=context.redactor,
-            credentials=context.credentials(),
+            credentials=credentials,
             note=_silent if context.output == "text" else context.note,  # text tells it on stdout
             warn=context.note,
             tell_lag=tell_lag,

@@ -52,7 +52,7 @@ def overview(program: str) -> str:
     parts += [f"  {code}  {meaning}" for code, meaning in EXIT_CODES]
     parts += [
         "\nOptions may also stand in the environment (KRAKENWS_OUTPUT=json) or in the file",
-        f'{_config_file()} (output = "json").',
+        f'{_config_file()} (output = "json"), whose section [policy] limits orders.',
         "Credentials: --token-file, KRAKENWS_TOKEN, WS_Token; or an API key with its secret, which fetch",
         "a token: --key-file, or KRAKEN_API_KEY and KRAKEN_API_SECRET.",
     ]

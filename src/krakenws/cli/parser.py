@@ -26,7 +26,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    Setting = str | int | float | bool | None | tuple[str, str]
+    from krakenws.core.policy import Policy
+
+    Setting = str | int | float | bool | None | tuple[str, str] | Policy
     Settings = dict[str, Setting]
 
 FOREVER = 1_000_000_000
@@ -157,6 +159,13 @@ OPTIONS: tuple[Option, ...] = (
         bare="",
         only_argv=True,
     ),
+    Option(
+        "no-check",
+        "send orders as typed, without a look at their pair's decimals and minimums first",
+        field="check",
+        value=False,
+    ),
+    Option("dry-run", "print the frame that a command would send, and send nothing", only_argv=True),
     Option("backfill", "fill the gaps of trade streams from REST, each such row marked", field="backfill"),
     Option("strict", "untrustworthy or malformed data ends the run (exit 9)", field="strict"),
     Option("public-url", "another public endpoint", metavar="URL", parse=_text, field="public_url"),

@@ -75,13 +75,18 @@ def _from_file(path: str) -> Settings:
 
     try:
         with open(path, "rb") as file:
-            table = tomllib.load(file)
+            table = tomllib.load(file, parse_float=str)  # money is never a float
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     settings: Settings = {}
     for name, value in table.items():
+        if name == "policy" and isinstance(value, dict):
+            from krakenws.core.policy import read_policy
+
+            settings[name] = read_policy(value, path)
+            continue
         option = next((option for option in _COMMON if option.name == name.replace("_", "-")), None)
         if option is None:
             meant = nearest(name, [option.name for option in _COMMON])

@@ -245,9 +245,13 @@ class Answered(Event):
 
 @record
 class Reply(Answered):
-    """The exchange accepted a request. `result`: its fields, named as v2 names them."""
+    """The exchange accepted a request. `result`: its fields, named as v2 names them.
+
+    `validated`: the request was only to be checked (`validate=true`): nothing was placed or changed.
+    """
 
     result: Mapping[str, Any]
+    validated: bool | None = None
     name = "reply"
 
 
@@ -265,6 +269,15 @@ class Unanswered(Answered):
 
     hint: str
     name = "unanswered"
+
+
+@record
+class DryRun(Event):
+    """What a command would have sent, its token redacted. Nothing was sent."""
+
+    method: str
+    request: str
+    name = "dry_run"
 
 
 @record

@@ -87,11 +87,16 @@ class Request:
         """Return what its answers amount to."""
         name = self.entry.name
         if not self.errors:
-            return Reply(received_ns, name, self.req_id, self._results)
+            return Reply(received_ns, name, self.req_id, self._results, self._validated)
         error = ", ".join(dict.fromkeys(self.errors))
         if self._expected > 1:
             error += f" ({len(self.errors)} of {self._expected}; v1 does not say which)"
         return Rejected(received_ns, name, self.req_id, error)
+
+    @property
+    def _validated(self) -> bool | None:
+        """Whether nothing was placed because nothing was to be; an answer with an order id says otherwise."""
+        return True if only_validates(self.bound) and "order_id" not in self._results else None
 
     def unanswered(self, cause: str, received_ns: int) -> Answered:
         """Return its end without all its answers; one refusal may stand for a whole cancel (quirk O5)."""
@@ -176,6 +181,11 @@ class Requests:
         if ended and ended == method:
             return f"one more answer to {ended} {envelope.req_id}, which had ended"
         return "an answer that fits no request, or more than one"
+
+
+def only_validates(bound: Bound) -> bool:
+    """Whether a command asks only to be checked. Source: v1 addOrder (text) and editOrder (boolean)."""
+    return bound.values.get("validate") in {True, "true"}
 
 
 def _number_of(bound: Bound) -> int | None:

@@ -42,6 +42,7 @@ _EVENTS = (
     events.Reply,
     events.Rejected,
     events.Unanswered,
+    events.DryRun,
     events.Gap,
     events.Backfilled,
     events.Untrusted,

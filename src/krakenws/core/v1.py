@@ -64,6 +64,10 @@ _PAIRS = Param(
 )
 _REQID = Param("reqid", INTEGER, "a number of yours that the answer echoes", example="7")
 _NEEDS_AUTH = "needs a WebSocket token: see 'krakenws token --help'"
+_CHECKED = (
+    "held to the pair's decimals, tick and minimums before it is sent (--no-check: as typed), and to the"
+    " [policy] of config.toml; --dry-run prints the frame instead"
+)
 _DEADLINE = Param(
     "deadline",
     TIMESTAMP,
@@ -220,7 +224,11 @@ def _trading(name: str, text: str, *params: Param, examples: tuple[str, ...], **
         trading=True,
         examples=examples,
         source=f"{_DOCS}{name.lower()}",
-        notes=("sent at most once; exit code 0 accepted, 5 refused, 6 outcome unknown", _NEEDS_AUTH),
+        notes=(
+            "sent at most once; exit code 0 accepted, 5 refused, 6 outcome unknown",
+            *more.pop("notes", ()),
+            _NEEDS_AUTH,
+        ),
         **more,
     )
 
@@ -358,6 +366,7 @@ ADD_ORDER = _trading(
     Param("sender_sub_id", TEXT, "self-trade prevention for institutions"),
     Param("trading_agreement", WORD, "legacy, German residents", choices=("agree",)),
     rules=(_order_rules, _priced, _close_rules),
+    notes=(_CHECKED,),
     examples=(
         "addOrder pair=XBT/EUR type=sell ordertype=limit price=7500 volume=0.125",
         "addOrder pair=XBT/USD type=buy ordertype=market volume=0.002 leverage=5",
@@ -377,6 +386,7 @@ AMEND_ORDER = _trading(
     Param("post_only", BOOLEAN, "refuse a price that would take", default=False),
     _DEADLINE,
     rules=(_names_one_order, _amends_something),
+    notes=(_CHECKED,),
     examples=("amendOrder txid=OGTT3Y-C6I3P-XRI6HX limit_price=7600",),
 )
 EDIT_ORDER = _trading(
@@ -396,6 +406,7 @@ EDIT_ORDER = _trading(
     Param("newuserref", INT32_TEXT, "userref of the new order; without it the old one's is dropped"),
     Param("validate", BOOLEAN, "only check, change nothing", default=False),
     rules=(_edits_something,),
+    notes=(_CHECKED,),
     examples=("editOrder orderid=OGTT3Y-C6I3P-XRI6HX pair=XBT/USD price=7600 volume=0.2",),
 )
 CANCEL_ORDER = _trading(

@@ -115,24 +115,46 @@ def load(options: Options, *, refresh: bool, now_s: float, directory: str | None
         directory: where the cache is; None for the user's cache directory.
 
     Raises:
-        ConnectionFailed: it could not be asked, and there is no list of an earlier run.
+        ConnectionFailed: it could not be asked or knows no pair, and there is no list of an earlier run.
         RequestRejected: the exchange refused.
         UsageError: `rest_url` or `cafile` cannot be used.
     """
-    from krakenws.net.rest import RestClient
-
-    path = _path(directory)
-    cached = _read_cache(path).get(options.rest_url)
+    cached = _read_cache(_path(directory)).get(options.rest_url)
     if cached is not None and not refresh and 0 <= now_s - cached[0] < FRESH_S:
         return Pairs(cached[1])
     try:
-        answer = RestClient(options).asset_pairs()
+        rows = _fetch(options)
     except ConnectionFailed as error:
         if cached is None:
             raise
         return Pairs(cached[1], f"the list of pairs is the one of {_when(cached[0])}: {error}")
-    rows = parse(answer)
-    return Pairs(rows, _write_cache(path, options.rest_url, now_s, rows))
+    return Pairs(rows, keep(options, rows, now_s, directory))
+
+
+def keep(options: Options, rows: Sequence[PairRow], now_s: float, directory: str | None = None) -> str:
+    """Put the list of `options.rest_url` into the cache, whole or not at all.
+
+    Returns:
+        What the user should know, if it cannot be written; else "".
+    """
+    from json import dumps
+
+    path = _path(directory)
+    entries = {**_read_cache(path), options.rest_url: (now_s, rows)}
+    lines = [_LAYOUT.decode()]
+    for name in sorted(entries, key=lambda name: entries[name][0], reverse=True)[:_MAX_ENDPOINTS]:
+        fetched_s, listed = entries[name]
+        lines.append(dumps({"endpoint": name, "fetched_s": fetched_s}, separators=(",", ":")))
+        lines += [
+            dumps([getattr(row, field) for field in PairRow.__match_args__], separators=(",", ":"))
+            for row in listed
+        ]
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        replace_file(path, "\n".join(lines) + "\n")
+    except OSError as error:
+        return f"the list of pairs could not be kept in {path}: {error.strerror}"
+    return ""
 
 
 @record
@@ -180,6 +202,15 @@ def _line_at(data: bytes, newline: int) -> Any:
 
     end = data.find(b"\n", newline + 1)
     return loads(data[newline + 1 : end if end >= 0 else len(data)])
+
+
+def _fetch(options: Options) -> tuple[PairRow, ...]:
+    from krakenws.net.rest import RestClient
+
+    rows = parse(RestClient(options).asset_pairs())
+    if not rows:
+        raise ConnectionFailed(f"{options.rest_url} gave a list without any pair")
+    return rows
 
 
 def parse(result: Mapping[str, object]) -> tuple[PairRow, ...]:
@@ -279,24 +310,3 @@ def _cached_row(values: Sequence[object]) -> PairRow:
     if not all(isinstance(value, kind) for value, kind in zip(values, _KINDS, strict=True)):
         raise ValueError("a row of another layout")
     return PairRow(*values)  # type: ignore[arg-type]  # checked just above
-
-
-def _write_cache(path: str, url: str, now_s: float, rows: Sequence[PairRow]) -> str:
-    """Put a list into the cache, atomically; return what to tell the user when that failed, else ""."""
-    from json import dumps
-
-    entries = {**_read_cache(path), url: (now_s, rows)}
-    lines = [_LAYOUT.decode()]
-    for name in sorted(entries, key=lambda name: entries[name][0], reverse=True)[:_MAX_ENDPOINTS]:
-        fetched_s, listed = entries[name]
-        lines.append(dumps({"endpoint": name, "fetched_s": fetched_s}, separators=(",", ":")))
-        lines += [
-            dumps([getattr(row, field) for field in PairRow.__match_args__], separators=(",", ":"))
-            for row in listed
-        ]
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        replace_file(path, "\n".join(lines) + "\n")
-    except OSError as error:
-        return f"the list of pairs could not be kept in {path}: {error.strerror}"
-    return ""

@@ -451,7 +451,8 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
             held = "" if event.held_s is None else f", held for {event.held_s:.1f} s"
             return f"met: {event.condition} ({values}{held})"
         case events.Reply():
-            return f"accepted: {_result(event.method, event.result)}"
+            said = "validated, NOT placed" if event.validated else "accepted"
+            return f"{said}: {_result(event.method, event.result)}"
         case events.Rejected():
             return f"refused: {event.error}"
         case events.Unanswered():

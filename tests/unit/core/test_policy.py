@@ -106,6 +106,16 @@ def test_what_is_within_the_limits_is_allowed(limits: dict[str, object], line: s
             "max_volume_per_order: 0.1 XBT is more than 0.05 XBT",
         ),
         (
+            {"max_volume_per_order": "0.05"},
+            "edit orderid=O pair=XBT/USD volume=0.1",
+            "max_volume_per_order: 0.1 XBT is more than 0.05 XBT",
+        ),
+        (
+            {"max_volume_per_day": "0.05"},
+            "amend txid=O pair=XBT/USD volume=0.1",
+            "max_volume_per_day: 0.1 XBT today is more than 0.05 XBT",
+        ),
+        (
             {"max_volume_per_order": {"ETH": "5"}},
             BUY,
             "max_volume_per_order: it has no limit for XBT; add one",

@@ -1,0 +1,176 @@
+"""What every command that places or changes an order passes before it may leave: checks, then the policy.
+
+The policy (`core.policy`) is the user's own law, and what cannot be found out forbids. Commands that only
+take away pass without a look.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic, time_ns
+
+from krakenws.core.ordercheck import PLACING
+from krakenws.errors import ConnectionFailed
+from krakenws.net.stop import Stopped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
+
+    from krakenws.core.catalog import Bound
+    from krakenws.core.exposure import Exposure, Quote
+    from krakenws.core.policy import Policy, Verdict
+    from krakenws.net.facts import MakeRun
+    from krakenws.net.stop import Stop
+    from krakenws.options import Options
+
+    class History(Protocol):
+        """What the journal of orders tells a policy; of this exchange only."""
+
+        def sent_since(self, since_ns: int) -> Sequence[Exposure]:
+            """Return what was sent since then and not rejected."""
+
+        def last_verdicts(self, count: int) -> Sequence[Verdict]:
+            """Return how the last orders ended, newest first."""
+
+
+_NEWS_S = 2.0
+"""How old a book or a number of open orders may be, so that the orders of one line share them."""
+_DAY_NS = 86_400_000_000_000
+
+
+class Gate:
+    """Lets commands pass, or says why not.
+
+    Args:
+        options: endpoints, deadlines, and whether to check at all.
+        policy: the user's limits, or None.
+        history: what was sent before, or None: nobody keeps account.
+        make_run: makes the run in which a policy's facts are asked for; None: a dry run, nobody is asked
+            anything, and what is not at hand is left out and named.
+        stop: signals, or None.
+        note: takes a sentence for people.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        policy: Policy | None,
+        history: History | None,
+        make_run: MakeRun | None,
+        stop: Stop | None,
+        note: Callable[[str], None],
+    ) -> None:
+        from krakenws.net.checks import Checks
+
+        self._options = options
+        self._checks = Checks(options, note, asks=make_run is not None) if options.check else None
+        self._policy = policy
+        self._history = history
+        self._make_run = make_run
+        self._stop = stop
+        self._note = note
+        self._quotes: dict[str, Quote] = {}
+        self._open_orders: int | None = None
+        self._looked_at = 0.0
+
+    def check(self, bound: Bound, waiting: Sequence[Bound] = ()) -> Exposure | None:
+        """Let a command pass; return what it may come to, None without a policy or if it only takes away.
+
+        Args:
+            bound: the command.
+            waiting: those that passed before it and have not left yet: limits count them.
+
+        Raises:
+            UsageError: a check says no: the rule, and the nearest legal value.
+            PolicyRefused: the policy forbids it.
+            ConnectionFailed: a signal came while this was being found out.
+            KrakenWSError: what the policy needs to know could not be asked.
+        """
+        if bound.entry.name not in PLACING:
+            return None
+        try:
+            if self._checks is not None:
+                self._checks.check(bound)
+            if self._policy is None:
+                return None
+            return self._judge(self._policy, bound, [one for one in waiting if one.entry.name in PLACING])
+        except Stopped:
+            raise _stopped(bound) from None
+
+    def _judge(self, policy: Policy, bound: Bound, waiting: Sequence[Bound]) -> Exposure:
+        from krakenws.core.policy import Facts, judge, without_looking
+
+        if self._make_run is None:
+            policy, unknown = without_looking(policy, bound)
+            if unknown:
+                self._note(f"a dry run asks nobody: not evaluated: {', '.join(unknown)}")
+        if not _killed(policy):
+            self._look(policy, bound)
+        now_ns = time_ns()
+        sent, verdicts = self._remember(policy, waiting, now_ns)
+        open_orders = self._open_orders
+        if open_orders is not None:
+            open_orders += sum(one.entry.name == "addOrder" for one in waiting)
+        quote = self._quotes.get(_pair(bound))
+        exposure = judge(policy, bound, Facts(now_ns, quote, open_orders, sent, verdicts, _killed(policy)))
+        if quote is not None and self._checks is not None:
+            self._checks.check_cost(bound, quote.of(str(bound.values.get("type", "")))[0][0])
+        return exposure
+
+    def _look(self, policy: Policy, bound: Bound) -> None:
+        """Ask the exchange for what has to be known, and is not or was too long ago."""
+        from krakenws.core.policy import needs_open_orders, needs_quote
+
+        if monotonic() - self._looked_at > _NEWS_S:
+            self._quotes.clear()
+            self._open_orders = None
+        pairs = {_pair(bound)} - {"", *self._quotes} if needs_quote(policy, bound) else set()
+        count = self._open_orders is None and needs_open_orders(policy, bound)
+        if self._make_run is None or not (pairs or count):
+            return
+        from krakenws.net.facts import look
+
+        quotes, open_orders = look(self._options, self._make_run, pairs=pairs, open_orders=count)
+        if self._stop is not None and self._stop.set:
+            raise _stopped(bound)
+        self._quotes |= quotes
+        if count:
+            self._open_orders = open_orders
+        self._looked_at = monotonic()
+
+    def _remember(
+        self, policy: Policy, waiting: Sequence[Bound], now_ns: int
+    ) -> tuple[Sequence[Exposure] | None, Sequence[Verdict] | None]:
+        """Return what was sent today or waits to be, and the last verdicts; None where nobody knows."""
+        from krakenws.core.exposure import Sizing
+        from krakenws.core.policy import needs_journal
+
+        if self._history is None or not needs_journal(policy):
+            return None, None
+        before = [Sizing(one).exposure(self._quotes.get(_pair(one))) for one in waiting]
+        sent = self._history.sent_since(now_ns - now_ns % _DAY_NS)
+        return [*sent, *before], self._history.last_verdicts(policy.max_rejections_in_a_row or 0)
+
+
+def _pair(bound: Bound) -> str:
+    return str(bound.values.get("pair", ""))
+
+
+def _killed(policy: Policy) -> str:
+    """Return why the kill file forbids, or ""; one that cannot be looked for forbids."""
+    if policy.kill_file is None:
+        return ""
+    try:
+        os.stat(os.path.expanduser(policy.kill_file))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{policy.kill_file} cannot be looked for: {error.strerror}"
+    return f"{policy.kill_file} is there; remove it to trade"
+
+
+def _stopped(bound: Bound) -> ConnectionFailed:
+    return ConnectionFailed(f"{bound.entry.name} was not sent: stopped while it was being checked")

@@ -1,0 +1,89 @@
+"""What the policy is told: of the journal, of orders that wait, of an exchange that is asked once."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from krakenws.core import v1
+from krakenws.core.catalog import Bound, bind
+from krakenws.core.exposure import Exposure
+from krakenws.core.policy import Verdict, read_policy
+from krakenws.errors import PolicyRefused
+from krakenws.net.gate import Gate
+from krakenws.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from krakenws.net.loop import EventSink, Run
+
+
+class Journal:
+    """What was sent before."""
+
+    def __init__(self, sent: Sequence[Exposure] = (), verdicts: Sequence[Verdict] = ()) -> None:
+        self.sent = sent
+        self.verdicts = verdicts
+        self.since_ns = 0
+
+    def sent_since(self, since_ns: int) -> Sequence[Exposure]:
+        self.since_ns = since_ns
+        return self.sent
+
+    def last_verdicts(self, count: int) -> Sequence[Verdict]:
+        return self.verdicts[:count]
+
+
+def order(volume: str, pair: str = "XBT/USD") -> Bound:
+    words = [f"pair={pair}", "type=buy", "ordertype=limit", "price=64000", f"volume={volume}"]
+    return bind(v1.ADD_ORDER, words)
+
+
+def never(_options: Options, _sink: EventSink, _for_s: float) -> Run:
+    raise AssertionError("nobody was to be asked")
+
+
+def gate(limits: dict[str, object], journal: Journal | None = None) -> Gate:
+    return Gate(
+        Options(check=False),
+        policy=read_policy(limits, "config.toml"),
+        history=journal,
+        make_run=never,
+        stop=None,
+        note=pytest.fail,
+    )
+
+
+def test_the_day_is_what_the_journal_has_since_midnight_and_what_waits_to_be_sent() -> None:
+    journal = Journal([Exposure("XBT/USD", "0.5", "32000")])
+    law = gate({"max_volume_per_day": "1"}, journal)
+    assert law.check(order("0.5")) == Exposure("XBT/USD", "0.5", "32000")
+    assert journal.since_ns % 86_400_000_000_000 == 0
+    assert 0 <= time.time_ns() - journal.since_ns < 86_400_000_000_000
+    law.check(order("0.2"), [order("0.3")])
+    law.check(order("0.2"), [order("0.3"), order("9", "ETH/USD"), bind(v1.CANCEL_ALL, [])])
+    with pytest.raises(PolicyRefused, match=r"1.1 XBT today is more than 1 XBT"):
+        law.check(order("0.2"), [order("0.4")])
+
+
+def test_a_streak_is_what_the_journal_has() -> None:
+    no = Verdict("rejected", time.time_ns())
+    limits: dict[str, object] = {"max_rejections_in_a_row": 2}
+    gate(limits, Journal(verdicts=[no])).check(order("1"))
+    with pytest.raises(PolicyRefused, match="the last 2 orders were rejected"):
+        gate(limits, Journal(verdicts=[no, no])).check(order("1"))
+
+
+def test_without_a_journal_what_it_would_tell_forbids() -> None:
+    gate({"max_volume_per_order": "1"}).check(order("1"))
+    with pytest.raises(PolicyRefused, match="journal"):
+        gate({"max_volume_per_day": "1"}).check(order("1"))
+
+
+def test_what_only_takes_away_is_never_judged() -> None:
+    law = gate({"pairs": [], "kill_file": "/", "max_open_orders": 0})
+    for entry in (v1.CANCEL_ALL, v1.CANCEL_ORDER, v1.CANCEL_ALL_ORDERS_AFTER):
+        assert law.check(bind(entry, entry.examples[0].split()[1:])) is None
