@@ -69,6 +69,17 @@ class PolicyRefused(KrakenWSError):
     exit_code = 8
 
 
+class CommandFailed(KrakenWSError):
+    """`guard`: CMD cannot be started. `exit_code` is the shell's: `NOT_FOUND` or `NOT_EXECUTABLE`."""
+
+    NOT_EXECUTABLE = 126
+    NOT_FOUND = 127
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class ProtocolError(KrakenWSError):
     """The rules of the wire were broken; raised as one of its two children."""
 
@@ -127,6 +138,8 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (8, "refused by the user's own policy file"),
     (9, "data not trustworthy: with --strict, and when wait could not judge its condition in time"),
     (124, "wait: the condition was not met in time"),
+    (126, "guard: CMD cannot be executed"),
+    (127, "guard: there is no such CMD"),
     (130, "Ctrl-C in a tool that streams nothing (pairs, token, doctor); a signal that ended wait"),
 )
 """What each exit code of the command line means: help and docs print this table."""

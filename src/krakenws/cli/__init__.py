@@ -126,6 +126,8 @@ class _Shell:
         self._verbose = bool(settings.get("verbose"))
         self._quiet = bool(settings.get("quiet"))
         self._output = str(settings.get("output", self._default_output))
+        if any(feed.tool and feed.tool.name == "guard" for feed in line.feeds):
+            self._output = "text"  # stdout is CMD's: an error is told on stderr alone
         return Context(
             options_of(settings),
             settings,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from krakenws.sinks import Sink
 
 _SELDOM_S = 60.0
-_EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor"}
+_EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor", "guard"}
 """The tools that talk to an exchange, and so may talk to the sandbox."""
 
 
@@ -317,6 +317,7 @@ def run_tool(context: Context, feed: Feed) -> int:
         "decode": _decode,
         "replay": _replay,
         "sandbox": _sandbox,
+        "guard": _guard,
     }
     return tools[feed.tool.name](context, list(feed.words))
 
@@ -522,6 +523,12 @@ def _sandbox(context: Context, words: list[str]) -> int:
             ready=ready,
             until_eof=bool(settings.get("until_eof")),
         )
+
+
+def _guard(context: Context, words: list[str]) -> int:
+    from krakenws.cli.guard import run_guard
+
+    return run_guard(context, words)
 
 
 # ---- tables

@@ -92,6 +92,10 @@ def _overflow(text: str) -> str:
     return _one_of(text, ("block", "drop", "exit"))
 
 
+def _on_failure(text: str) -> str:
+    return _one_of(text, ("cancel", "leave"))
+
+
 def _api(text: str) -> int:
     return int(_one_of(text, ("1", "2")))
 
@@ -281,6 +285,20 @@ OPTIONS: tuple[Option, ...] = (
         tools=("sandbox",),
         only_argv=True,
     ),
+    Option(
+        "on-failure",
+        "when CMD fails: cancel all orders of the account at once (default), or leave the switch to fire",
+        metavar="cancel|leave",
+        parse=_on_failure,
+        tools=("guard",),
+        only_argv=True,
+    ),
+    Option(
+        "pass-secrets",
+        "leave Kraken's keys and tokens in CMD's environment",
+        tools=("guard",),
+        only_argv=True,
+    ),
 )
 
 
@@ -350,6 +368,22 @@ TOOLS: tuple[Tool, ...] = (
             "each line is ok, warning, failed, or skipped when it could not be looked at",
             "exit code 0 unless a line failed: 2 URL, 4 the way, 3 key, 9 clock, 7 state; the first of these",
             "only reads, and shows no secret; it counts as two connections",
+        ),
+    ),
+    Tool(
+        "guard",
+        "Run a command under the dead man's switch: renewed while it lives, left to fire on a crash.",
+        "guard TIMEOUT [--on-failure cancel|leave] [--pass-secrets] -- CMD…",
+        ("guard 60s -- ./bot.sh", "guard 2m --on-failure leave -- python3 bot.py --pair XBT/USD"),
+        (
+            "the switch covers ALL open orders of the account, whoever placed them",
+            "armed before CMD starts, renewed each third of TIMEOUT (1s to 86399s; Kraken advises 60s)",
+            "CMD ends with 0: switched off; otherwise all orders are cancelled (see --on-failure)",
+            "its exit code is CMD's (128 + N for signal N); 6 when CMD did well and the switch may be on",
+            "the guard killed, or cut off from Kraken: the switch fires; what CMD orders afterwards stands",
+            "in maintenance the switch is off, for it would fire when the engine returns",
+            "SIGINT, SIGTERM and SIGHUP are passed on to CMD; one after its end stops the waiting",
+            "CMD has stdin, stdout and stderr to itself; the guard's own words go to stderr",
         ),
     ),
     Tool(
@@ -481,7 +515,10 @@ class _Reader:
         while self._at < len(self._argv):
             word = self._argv[self._at]
             self._at += 1
-            if word == "+":
+            if word == "--" and self.feeds and not self._expects_name:
+                self.feeds[-1][1].extend(self._argv[self._at - 1 :])
+                self._at = len(self._argv)
+            elif word == "+":
                 if self._expects_name:
                     raise UsageError("+ joins two feeds, and there is no feed before it")
                 self._expects_name = True
@@ -575,11 +612,13 @@ def unknown_option(word: str, names: Sequence[str]) -> UsageError:
 
 def _parameters(entry: Entry | None, words: Sequence[str]) -> list[str]:
     """Turn `--key value` and `--key=value` into `key=value` for the parameters an entry has."""
-    plain = []
+    plain: list[str] = []
     left = list(words)
     while left:
         word = left.pop(0)
-        if not word.startswith("--") or word == "--":
+        if word == "--":  # the rest is another program's
+            return [*plain, word, *left]
+        if not word.startswith("--"):
             plain.append(word)
             continue
         name, equals, text = word[2:].partition("=")

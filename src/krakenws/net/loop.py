@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from krakenws.net.backfill import Backfill
     from krakenws.net.credentials import Credentials, Token
     from krakenws.net.poller import HasFileno
-    from krakenws.net.stop import Stop
+    from krakenws.net.stop import Signals
     from krakenws.net.transport import Address, Target
     from krakenws.options import Options
 
@@ -87,6 +87,12 @@ if TYPE_CHECKING:
         """What the loop needs to know of the descriptor behind it (`krakenws.sinks.Out`)."""
 
         stood_s: float
+
+    class Attendant(Protocol):
+        """Who steers a run from beside it (`krakenws.net.guard.Guard`): such a run ends with its signals."""
+
+        def attend(self, now: float) -> None: ...  # noqa: D102
+        def next_deadline(self) -> float | None: ...  # noqa: D102
 
 
 _FILLING = 1 << 20
@@ -153,6 +159,8 @@ class Run:
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
         summarize: takes what each endpoint brought when streams end, or None.
+        attendant: is called on each turn of the loop and may add entries; then being idle does not end the
+            run. None: nobody.
     """
 
     def __init__(
@@ -166,11 +174,12 @@ class Run:
         note: Callable[[str], None],
         warn: Callable[[str], None],
         tell_lag: Callable[[str], None],
-        stop: Stop,
+        stop: Signals,
         budget: Budget | None = None,
         count: int | None = None,
         for_s: float | None = None,
         summarize: Callable[[Summary], None] | None = None,
+        attendant: Attendant | None = None,
     ) -> None:
         self._options = options
         self._sink = sink
@@ -185,6 +194,7 @@ class Run:
         self._stop = stop
         self._budget = budget
         self._summarize = summarize
+        self._attendant = attendant
         self._left = count
         self._end_at = None if for_s is None else monotonic() + for_s
         self._links: dict[tuple[int, str], Link] = {}
@@ -197,8 +207,12 @@ class Run:
         self._refused: list[Refused] = []
         self._doubted = ""
 
-    def add(self, dialect: Dialect, bound: Bound) -> None:
-        """Put an entry on the link of its API and access, opened when `run` begins."""
+    def add(self, dialect: Dialect, bound: Bound) -> int | None:
+        """Put an entry on the link of its API and access, opened when `run` begins.
+
+        Returns:
+            A command's `req_id`.
+        """
         entry = bound.entry
         key = entry.api, entry.access
         link = self._links.get(key)
@@ -210,8 +224,10 @@ class Run:
             if self._options.backfill and entry.rows == "Trade" and link.backfill is None:
                 link.backfill = self._make_backfill(link)
             link.protocol.subscribe(bound, monotonic())
-        else:
-            self._commands[*key, link.protocol.request(bound, monotonic())] = bound
+            return None
+        req_id = link.protocol.request(bound, monotonic())
+        self._commands[*key, req_id] = bound
+        return req_id
 
     def _make_backfill(self, link: Link) -> Backfill:
         from krakenws.net.backfill import Backfill
@@ -249,6 +265,8 @@ class Run:
         bytes(_HEAP_BYTES)
         try:
             while not self._is_over():
+                if self._attendant is not None:
+                    self._attendant.attend(monotonic())
                 for link in self._links.values():
                     self._obey(link)
                 if self._is_over():
@@ -273,7 +291,7 @@ class Run:
             return True
         if self._end_at is not None and monotonic() >= self._end_at:
             return True
-        idle = True
+        idle = self._attendant is None
         for link in self._links.values():
             protocol = link.protocol
             if protocol.wants == CLOSE and protocol.failure:
@@ -294,6 +312,8 @@ class Run:
     def _wait(self) -> None:
         """Wait for bytes or for the next deadline, and take what is there."""
         due = self._end_at
+        if self._attendant is not None:
+            due = self._attendant.next_deadline()
         for link in self._links.values():
             transport, errand, backfill = link.transport, link.errand, link.backfill
             for at in (
@@ -320,6 +340,8 @@ class Run:
                 self._service(self._numbered[number])
             elif number < 0:
                 self._return(self._numbered[-number])
+            else:
+                self._stop.heard()
         now = monotonic()
         if self._caught_up_at is not None:
             if now < self._caught_up_at:
@@ -665,6 +687,10 @@ class Run:
                     open_.remove(link)
         for link in self._links.values():
             link.drop()
+
+    def forget(self) -> None:
+        """Forget the answers so far, for `judge` too: a run of weeks must not grow by them."""
+        self._verdicts.clear()
 
     def judge(self, *, unsent_is_failure: bool = True) -> None:
         """Raise what the run ended with, the gravest first; return when it ended well.

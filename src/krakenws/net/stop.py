@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a run within a second, whatever it is doing."""
+"""Signals as a loop over sockets takes them; `Stop` ends a run within a second, whatever it is doing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
 
 _PATIENCE_S = 0.7
@@ -16,7 +17,52 @@ class Stopped(Exception):
     """A signal came some time ago, and the run is still in a call that blocks: a full pipe, a lock."""
 
 
-class Stop:
+class Signals:
+    """Takes signals while it is entered: each calls `_on_signal` and makes `wakeup` readable.
+
+    Attributes:
+        set: whether the run is to end.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.set = False
+        self._numbers = numbers
+        self._ours, self._theirs = socket.socketpair()
+        self._before: dict[int, object] = {}
+        self._wakeup = -1
+
+    @property
+    def wakeup(self) -> socket.socket:
+        """A socket that becomes readable when a signal came."""
+        return self._ours
+
+    def heard(self) -> None:
+        """Take notice of what came, so that `wakeup` is readable for the next signal only."""
+        try:
+            self._ours.recv(4096)
+        except BlockingIOError:
+            return
+
+    def __enter__(self) -> Signals:  # noqa: PYI034 - typing costs start-up
+        for sock in (self._ours, self._theirs):
+            sock.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        for number in self._numbers:
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal itself gave
+        signal.set_wakeup_fd(self._wakeup)
+        self._ours.close()
+        self._theirs.close()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        raise NotImplementedError
+
+
+class Stop(Signals):
     """Whether a signal asked the run to end; a context manager.
 
     The signal sets `set` and makes `wakeup` readable, which ends the loop in order. Where the loop does not
@@ -25,23 +71,11 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.set = False
-        self._ours, self._theirs = socket.socketpair()
-        self._before: dict[int, object] = {}
-        self._wakeup = -1
+        super().__init__((signal.SIGINT, signal.SIGTERM))
         self._has_timer = hasattr(signal, "setitimer")
 
-    @property
-    def wakeup(self) -> socket.socket:
-        """A socket that becomes readable when a signal came."""
-        return self._ours
-
     def __enter__(self) -> Stop:  # noqa: PYI034 - nobody derives from it, and typing costs start-up
-        for sock in (self._ours, self._theirs):
-            sock.setblocking(False)
-        self._wakeup = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._on_signal)
+        super().__enter__()
         if self._has_timer:
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_timer)
         return self
@@ -49,11 +83,7 @@ class Stop:
     def __exit__(self, *_: object) -> None:
         if self._has_timer:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal itself gave
-        signal.set_wakeup_fd(self._wakeup)
-        self._ours.close()
-        self._theirs.close()
+        super().__exit__()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.set = True
