@@ -62,6 +62,8 @@ FIELDS = {
     "result": "the answer's fields, named as API v2 names them",
     "validated": "true: it was only checked (`validate=true`), nothing was placed or changed",
     "request": "the frame as text",
+    "rate": "what is left of the rate counter: `symbol`, `counter` in points, `ceiling` once openOrders has told it;"
+    " absent where the pair is not known",
     "hint": "why there is no answer, and what to do",
     "from": "the last good data before the break; absent when there was none; of `lagging`: when it began",
     "to": "the first good data after it; null while it lasts",

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from krakenws.core.ratecounter import ADD, AMEND, CANCEL, EDIT, half_points
 from krakenws.core.signing import sign
 from krakenws.exchange.accounts import Account
 from krakenws.exchange.instruments import Instrument, find
 from krakenws.exchange.keys import DEMO_KEY, DEMO_SECRET, ApiKeys
-from krakenws.exchange.ratecounter import ADD, AMEND, CANCEL, EDIT, TIERS, RateCounter, Tier, half_points
+from krakenws.exchange.ratecounter import TIERS, RateCounter, Tier
 from krakenws.exchange.requests import Refusal
 from krakenws.record import replace
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Entry
     from krakenws.core.dialect import Dialect
     from krakenws.core.events import Summary
+    from krakenws.core.odometer import Odometer
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials
     from krakenws.net.loop import EventSink
@@ -220,6 +221,7 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
             count=count if isinstance(count, int) else None,
             for_s=for_s if isinstance(for_s, float) else None,
             summarize=_summarizer(context, sink),
+            odometer=_odometer(context, bound),
         )
         for one in bound:
             run.add(dialect_of(one.entry.api), one)
@@ -289,6 +291,15 @@ class _Seldom:
         if now >= self._silent_until:
             self._silent_until = now + _SELDOM_S
             self._say(sentence)
+
+
+def _odometer(context: Context, bound: Sequence[Bound]) -> Odometer | None:
+    """Return what foretells the rate counter, if anything is to be ordered; -v has it told."""
+    if not any(one.entry.trading for one in bound):
+        return None
+    from krakenws.core.odometer import Odometer
+
+    return Odometer(context.note, context.note if context.settings.get("verbose") else None)
 
 
 def _silent(_sentence: str) -> None:

@@ -237,7 +237,11 @@ class Deferred(Event):
 
 @record
 class Answered(Event):
-    """One request's end: `Reply`, `Rejected` or `Unanswered`. `name` is its word in JSON."""
+    """One request's end: `Reply`, `Rejected` or `Unanswered`. `name` is its word in JSON.
+
+    Each has `rate`, what the request has left of the account's rate counter (core/odometer.py): `symbol`, the
+    pair; `counter`, in points; `ceiling`, of the account's tier, once openOrders has told it.
+    """
 
     method: str
     req_id: int
@@ -252,6 +256,7 @@ class Reply(Answered):
 
     result: Mapping[str, Any]
     validated: bool | None = None
+    rate: Mapping[str, Any] | None = None
     name = "reply"
 
 
@@ -260,6 +265,7 @@ class Rejected(Answered):
     """The exchange refused a request; `error` as sent, `EOrder:Insufficient funds`."""
 
     error: str
+    rate: Mapping[str, Any] | None = None
     name = "reply"
 
 
@@ -268,6 +274,7 @@ class Unanswered(Answered):
     """A request was sent and no answer came: its outcome is unknown, and it is never sent again."""
 
     hint: str
+    rate: Mapping[str, Any] | None = None
     name = "unanswered"
 
 

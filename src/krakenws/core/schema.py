@@ -56,6 +56,12 @@ _OUTCOMES: dict[type, Schema] = {
     events.Rejected: {"success": {"const": False}, "outcome": {"const": "rejected"}},
     events.Unanswered: {"outcome": {"const": "unknown"}},
 }
+_RATE: Schema = {
+    "description": "The account's rate counter on a pair after the request, foretold; ceiling: if known.",
+    "type": "object",
+    "properties": {"symbol": _TEXT, "counter": _WHOLE, "ceiling": _WHOLE},
+    "required": ["symbol", "counter"],
+}
 _NUMBERS = {"depth": _WHOLE, "interval": _WHOLE}
 
 
@@ -117,7 +123,7 @@ def _event(event: type[events.Event]) -> Schema:
                 continue
             plain = annotation.removesuffix(" | None")
             shown = name.removesuffix("_ns")
-            properties[shown] = _TIME if name.endswith("_ns") else _TYPES[plain]
+            properties[shown] = _TIME if name.endswith("_ns") else _RATE if name == "rate" else _TYPES[plain]
             if plain != annotation or name in vars(owner) or name in {"channel", "symbol"}:
                 optional.append(shown)
             if name == "symbol":

@@ -27,6 +27,7 @@ from __future__ import annotations
 from decimal import Decimal
 from heapq import heapify, heappop, heappush
 
+from krakenws.core.ratecounter import ADD, AMEND, CANCEL, EDIT
 from krakenws.exchange import private
 from krakenws.exchange.bookkeeping import Bookkeeping
 from krakenws.exchange.changes import INVALID, amended_prices, edited_fields, ends_it, text_of
@@ -44,7 +45,6 @@ from krakenws.exchange.ledger import SETTLED
 from krakenws.exchange.margin import check_margin
 from krakenws.exchange.matching import UNKNOWN_ORDER, USER_REQUESTED
 from krakenws.exchange.orders import SETTLE_POSITION, ZERO
-from krakenws.exchange.ratecounter import ADD, AMEND, CANCEL, EDIT
 from krakenws.exchange.records import (
     CANCELED,
     CLOSED,

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect
     from krakenws.core.events import Event, Summary
+    from krakenws.core.odometer import Odometer
     from krakenws.core.redaction import Redactor
     from krakenws.net.backfill import Backfill
     from krakenws.net.credentials import Credentials, Token
@@ -159,6 +160,7 @@ class Run:
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
         summarize: takes what each endpoint brought when streams end, or None.
+        odometer: foretells the rate counter of trading requests, or None.
         attendant: is called on each turn of the loop and may add entries; then being idle does not end the
             run. None: nobody.
     """
@@ -179,6 +181,7 @@ class Run:
         count: int | None = None,
         for_s: float | None = None,
         summarize: Callable[[Summary], None] | None = None,
+        odometer: Odometer | None = None,
         attendant: Attendant | None = None,
     ) -> None:
         self._options = options
@@ -194,6 +197,7 @@ class Run:
         self._stop = stop
         self._budget = budget
         self._summarize = summarize
+        self._odometer = odometer
         self._attendant = attendant
         self._left = count
         self._end_at = None if for_s is None else monotonic() + for_s
@@ -227,6 +231,8 @@ class Run:
             return None
         req_id = link.protocol.request(bound, monotonic())
         self._commands[*key, req_id] = bound
+        if self._odometer is not None and entry.trading:
+            self._odometer.sending(bound, req_id, time_ns() // 1000)
         return req_id
 
     def _make_backfill(self, link: Link) -> Backfill:
@@ -599,6 +605,8 @@ class Run:
     def _deliver(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
         if link.backfill is not None:
             link.backfill.heed(events, monotonic())
+        if self._odometer is not None and link.name == PRIVATE:
+            events = self._odometer.heed(events)
         self._tell(link, frames, events)
 
     def _tell(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from krakenws.core.ratecounter import ADD
 from krakenws.exchange.accounts import DAY_US, DEMO_BALANCES, Account
 from krakenws.exchange.instruments import ASSETS, Instrument, find
-from krakenws.exchange.ratecounter import ADD, STARTER
+from krakenws.exchange.ratecounter import STARTER
 from krakenws.exchange.requests import Refusal
 from krakenws.record import replace
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from krakenws.core.ratecounter import ADD, AMEND, BATCH_ADD, CANCEL, EDIT, half_points
 from krakenws.exchange.ratecounter import (
-    ADD,
-    AMEND,
-    BATCH_ADD,
     CALLS_EXCEEDED,
-    CANCEL,
-    EDIT,
     INTERMEDIATE,
     PRO,
     STARTER,
@@ -18,7 +14,6 @@ from krakenws.exchange.ratecounter import (
     CallCounter,
     RateCounter,
     Tier,
-    half_points,
 )
 from krakenws.exchange.requests import Refusal
 
