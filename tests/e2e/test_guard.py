@@ -146,6 +146,7 @@ def test_it_is_renewed_in_time_while_cmd_lives(sandbox: Sandbox, truth: Truth) -
 def test_cmd_is_killed_by_a_signal(sandbox: Sandbox, truth: Truth) -> None:
     with guarding(sandbox, "1m") as (process, pid):
         os.kill(pid, signal.SIGKILL)
+        process.terminate()  # too late for CMD, and no reason to leave anything undone
         result = process.finish()
     assert result.code == 128 + signal.SIGKILL
     assert "sh ended by signal 9: cancelling" in result.err

@@ -158,8 +158,8 @@ class Odometer:
         will, of = ("will", "") if self.ceiling else ("may", " (of the lowest tier)")
         self._warn(
             f"{method} {will} be refused by the rate limit: the counter of {charge.pair} is about"
-            f" {-(-counter.units // POINT)} of {counter.ceiling}{of}, this costs {charge.units / POINT:g}, and"
-            f" there is room in {counter.room_in_s(charge.units):.1f} s"
+            f" {-(-counter.units // POINT)} of {counter.ceiling}{of}, this costs {charge.units / POINT:g},"
+            f" and there is room in {counter.room_in_s(charge.units):.1f} s"
         )
 
     # ---- what is answered and told

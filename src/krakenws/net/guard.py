@@ -44,6 +44,8 @@ ARMING, GUARDING, ENDING, OVER = "arming", "guarding", "ending", "over"
 CANCEL, LEAVE = "cancel", "leave"
 ON_FAILURE = (CANCEL, LEAVE)
 _RETRY_S = 5.0
+_MEANT_FOR_CMD_S = 0.5
+"""A signal so soon after the end of CMD was meant for it: Ctrl-C reaches both, and CMD may be quicker."""
 _ENDED = {"closed", "canceled", "expired"}
 _SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "OTP")
 
@@ -178,6 +180,7 @@ class Guard:
         self._cancels = False
         self._cancel_id: int | None = None
         self._cancel_at = float("-inf")
+        self._ended_at = 0.0
         self._give_up_at: float | None = None
         self._trouble = ""
         self._troubled = ""
@@ -200,6 +203,7 @@ class Guard:
             while self._phase != OVER:
                 cause = self._one_run()
                 if self._phase == ARMING and cause is not None:
+                    self._tell_if_armed()
                     raise cause
                 if self._phase != OVER and cause is not None:
                     self._pause(cause)
@@ -235,7 +239,8 @@ class Guard:
         poller = Poller()
         poller.watch(0, ((self._signals.wakeup, READ),))
         while self._phase != OVER and now < until:
-            if poller.wait(until - now):
+            word_at = self._next_word()
+            if poller.wait((until if word_at is None else min(until, word_at)) - now):
                 self._signals.heard()
             now = monotonic()
             self.attend(now)
@@ -244,10 +249,10 @@ class Guard:
 
     def attend(self, now: float) -> None:
         """Do what is due."""
-        self._look_after_child(now)
         arrived, self._signals.arrived = self._signals.arrived, []
-        for number in arrived:
+        for number in arrived:  # before the end of CMD, which they may have caused
             self._pass_on(number, now)
+        self._look_after_child(now)
         if self._phase == ARMING and self._switch.armed and self._knows_orders(now):
             self._start(now)
         self._watch_time(now)
@@ -259,14 +264,19 @@ class Guard:
 
     def next_deadline(self) -> float | None:
         """Return when `attend` has something to do at the latest."""
-        times = [self._orders_due if self._phase == ARMING else None, self._give_up_at]
+        times = [self._next_word()]
         if not self._cancels:
             times.append(self._switch.next_deadline())
         elif self._cancel_id is None:
             times.append(self._cancel_at)
-        if not self._fired:
-            times.append(self._switch.fires_at)
+        if self._phase == ARMING and self._switch.armed:
+            times.append(self._orders_due)
         return min((at for at in times if at is not None), default=None)
+
+    def _next_word(self) -> float | None:
+        """Return when time alone has something to say, with or without a connection."""
+        fires_at = None if self._fired else self._switch.fires_at
+        return min((at for at in (fires_at, self._give_up_at) if at is not None), default=None)
 
     def _ask(self, run: Run, now: float) -> None:
         if self._cancels:  # until they are, the switch is left to fire: neither renewed nor switched off
@@ -345,6 +355,7 @@ class Guard:
         """CMD has ended, or will not be started: switch off, but only once all is cancelled that must be."""
         self._code = code
         self._phase = ENDING
+        self._ended_at = now
         self._switch.wanted = self._cancels
         if not self._switch.settled:
             self._give_up_at = self._switch.fires_at or now + self._switch.timeout_s
@@ -358,17 +369,21 @@ class Guard:
             self._wind_up(128 + number, now)
             if not self._connected:  # nothing has left
                 self._end()
-        elif self._phase == ENDING:
+        elif self._phase == ENDING and now > self._ended_at + _MEANT_FOR_CMD_S:
             self._end()
 
     def _end(self) -> None:
         """End, and say what is left undone."""
         if self._cancels:
             self._note("the exchange did not confirm that all orders are cancelled")
-        if self._switch.armed and self._on_failure == CANCEL:
-            self._note(f"the switch is still armed: it fires in {self._left(monotonic())}")
+        if self._on_failure == CANCEL:
+            self._tell_if_armed()
         self._phase = OVER
         self._signals.set = True
+
+    def _tell_if_armed(self) -> None:
+        if self._switch.armed and not self._fired:
+            self._note(f"the switch is still armed: it fires in {self._left(monotonic())}")
 
     def _left(self, now: float) -> str:
         return f"{self._switch.left_s(now):.0f} s"
@@ -433,7 +448,7 @@ class Guard:
         elif not self._switch.failed(event.req_id, now, unknown=unknown):
             return
         self._trouble = self._trouble or cause
-        if self._phase == ARMING:
+        if self._phase == ARMING and not self._switch.armed:
             if unknown:
                 self._note(
                     "the switch may be armed all the same:"

@@ -88,6 +88,19 @@ def test_an_unanswered_request_to_arm_leaves_a_doubt_that_is_cleared() -> None:
     assert switch.due(110.0) == OFF
 
 
+def test_a_request_to_arm_again_leaves_the_same_doubt() -> None:
+    switch = armed()
+    switch.maintenance = True
+    switch.asked(2, 101.0)
+    switch.confirmed(2, 101.1, ANSWER_S)
+    switch.maintenance = False
+    switch.asked(3, 200.0)
+    switch.failed(3, 205.0, unknown=True)
+    switch.wanted = False
+    assert not switch.settled
+    assert switch.due(210.0) == OFF
+
+
 def test_answers_to_others_are_not_its_own() -> None:
     switch = armed()
     assert not switch.confirmed(7, 101.0, ANSWER_S)
