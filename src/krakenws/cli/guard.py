@@ -6,7 +6,8 @@ import os
 
 from krakenws.core.catalog import duration, shown
 from krakenws.errors import UsageError
-from krakenws.net.guard import CANCEL, Guard, find_program, without_secrets
+from krakenws.net.child import find_program, without_secrets
+from krakenws.net.guard import CANCEL, Guard
 from krakenws.net.loop import Run
 from krakenws.record import replace
 

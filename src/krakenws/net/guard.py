@@ -15,8 +15,6 @@ Source: v1.md 9.6, quirk O12.
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 from time import monotonic
@@ -27,13 +25,14 @@ from krakenws.core.pacing import Backoff
 from krakenws.core.switch import Switch
 from krakenws.core.v1 import CANCEL_ALL, CANCEL_ALL_ORDERS_AFTER, OPEN_ORDERS, V1
 from krakenws.errors import CommandFailed, ConnectionFailed, KrakenWSError, OutcomeUnknown
+from krakenws.net.child import terminal_sends
 from krakenws.net.loop import patience_s
 from krakenws.net.poller import READ, Poller
 from krakenws.net.stop import Signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from krakenws.core.catalog import Entry
@@ -42,46 +41,10 @@ if TYPE_CHECKING:
 
 ARMING, GUARDING, ENDING, OVER = "arming", "guarding", "ending", "over"
 CANCEL, LEAVE = "cancel", "leave"
-ON_FAILURE = (CANCEL, LEAVE)
 _RETRY_S = 5.0
 _MEANT_FOR_CMD_S = 0.5
 """A signal so soon after the end of CMD was meant for it: Ctrl-C reaches both, and CMD may be quicker."""
 _ENDED = {"closed", "canceled", "expired"}
-_SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "OTP")
-
-
-def find_program(name: str) -> str:
-    """Return where a program lies, as the shell finds it.
-
-    Raises:
-        CommandFailed: there is none, or it cannot be executed.
-    """
-    path = shutil.which(name)
-    if path is not None:
-        return path
-    if os.path.exists(name) and os.path.dirname(name):
-        raise CommandFailed(f"{name} cannot be executed; nothing was armed", CommandFailed.NOT_EXECUTABLE)
-    raise CommandFailed(f"{name}: there is no such command; nothing was armed", CommandFailed.NOT_FOUND)
-
-
-def without_secrets(environ: Mapping[str, str], clean: Callable[[str], str]) -> dict[str, str]:
-    """Return an environment without variables of Kraken's that are secrets by their name, or any by value.
-
-    Args:
-        environ: of this process.
-        clean: takes out the secrets that are known, as the redactor does.
-    """
-    return {
-        name: value
-        for name, value in environ.items()
-        if not _is_secret(name.upper()) and clean(value) == value
-    }
-
-
-def _is_secret(name: str) -> bool:
-    """A file's name is none: who may read the file may read it with or without us."""
-    words = name.removesuffix("_FILE") if name.endswith("_FILE") else ""
-    return "KRAKEN" in name and not words and any(word in name for word in _SECRET_WORDS)
 
 
 class GuardSignals(Signals):
@@ -133,10 +96,10 @@ class Guard:
 
     Args:
         command: CMD and its words.
-        program: where it lies, by `find_program`.
+        program: where it lies, by `child.find_program`.
         environ: makes CMD's environment once the run's secrets are known.
         timeout_s: of the switch.
-        on_failure: of `ON_FAILURE`: what becomes of the orders when CMD fails.
+        on_failure: `CANCEL` or `LEAVE`: what becomes of the orders when CMD fails.
         ack_timeout_s: how long the exchange's answers may take.
         make_run: makes a run with this sink, this attendant and these signals.
         note: takes a sentence for people.
@@ -362,7 +325,7 @@ class Guard:
 
     def _pass_on(self, number: int, now: float) -> None:
         if self._phase == GUARDING and self._child is not None:
-            if not _terminal_sends(number):
+            if not terminal_sends(number):
                 self._child.send_signal(number)
         elif self._phase == ARMING:
             self._note(f"stopped by signal {number} before {self._name} was started")
@@ -482,19 +445,3 @@ class Guard:
         if said != self._troubled:
             self._note(said)
         self._troubled = said
-
-
-def _terminal_sends(number: int) -> bool:
-    """Whether the terminal sends a signal to CMD as well: to get it twice may mean something else."""
-    if number != signal.SIGINT:
-        return False
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False  # there is none
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
