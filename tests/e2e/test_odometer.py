@@ -30,7 +30,9 @@ def test_an_answer_says_where_the_counter_stands(sandbox: Sandbox) -> None:
     assert [rate["symbol"] for rate in rates] == ["XBT/USD"] * 2
     assert rates[-1]["counter"] == 2
     assert "rate counter of XBT/USD: 2" in result.err
-    refused = sandbox.run("addOrder pair=XBT/USD type=buy ordertype=limit price=1000 volume=0.00000001")
+    refused = sandbox.run(
+        "addOrder pair=XBT/USD type=buy ordertype=limit price=1000 volume=0.00000001 --no-check"
+    )
     assert refused.code == 5
     assert [event["rate"]["counter"] for event in refused.events if event["event"] == "reply"] == [1]
 
