@@ -313,3 +313,28 @@ def test_balances_need_no_set_up(krakenws: Command) -> None:
     assert result.code == 0, result.err
     (update,) = [event for event in result.events if event["event"] == "update"]
     assert update["type"] == "snapshot"
+
+
+@pytest.mark.parametrize(("variable", "secrets"), [("TOKEN", "CANARY-token\n"), ("KEY", "CANARY-key\nQ0FOQVJZ\n")])
+def test_a_sandbox_is_never_shown_the_users_own_key_or_token(
+    krakenws: Command, tmp_path: Path, variable: str, secrets: str
+) -> None:
+    own = tmp_path / "own"
+    own.write_text(secrets)
+    own.chmod(0o600)
+    with sandbox(krakenws, "--pairs", "XBT/USD") as (_, told):
+        words = (f"--sandbox={told['public']}", "openOrders", "--count", "1", "-o", "json")
+        result = krakenws.run(*words, **{f"KRAKENWS_{variable}_FILE": str(own)})
+    assert result.code == 0, result.err
+    assert [event for event in result.events if event["event"] == "refused"] == []
+
+
+def test_a_token_of_a_sandbox_does_not_take_the_place_of_krakens(krakenws: Command) -> None:
+    with sandbox(krakenws, "--pairs", "XBT/USD") as (_, told):
+        words = (f"--sandbox={told['public']}", "token", "-o", "text")
+        result = krakenws.run(*words)
+        assert result.code == 2
+        assert "--token-file" in result.sentence
+        result = krakenws.run(*words, "--token-file", "mine")
+        assert result.code == 0, result.err
+        assert "mine (from the sandbox exchange, with the demo key)" in result.out

@@ -338,13 +338,20 @@ def _token(context: Context, words: list[str]) -> int:
         raise UsageError(f"token takes no words: {words[0]}")
     from krakenws.net.credentials import TOKEN_FILE, store_token
 
+    file = context.settings.get("token_file")
+    if context.plays and not file:
+        raise UsageError(
+            f"token: {TOKEN_FILE} is for Kraken's; name another file for the sandbox's with --token-file"
+            " (with --sandbox no command needs one)"
+        )
     token = context.credentials().renew()
-    path = os.path.abspath(str(context.settings.get("token_file") or TOKEN_FILE))
+    source = "the sandbox exchange, with the demo key" if context.plays else token.source
+    path = os.path.abspath(str(file or TOKEN_FILE))
     store_token(path, token.text)
     if context.output == "json":
-        _write_json(context, [{"event": "token", "stored": path, "source": token.source}])
+        _write_json(context, [{"event": "token", "stored": path, "source": source}])
     else:
-        context.out.write(f"stored in {path} (from {token.source}); use it within 15 minutes\n".encode())
+        context.out.write(f"stored in {path} (from {source}); use it within 15 minutes\n".encode())
     return 0
 
 

@@ -26,17 +26,23 @@ _SWITCH = {
     "no": False,
     "off": False,
 }
+_SECRET_PLACES = ("token_file", "key_file")
 _COMMON = tuple(option for option in OPTIONS if not option.only_argv)
 
 
 def resolve(given: Mapping[str, Setting], environ: Mapping[str, str], config_dir: str) -> Settings:
     """Return every setting that is not at its default.
 
+    Where the user keeps the secrets for Kraken is not meant for a sandbox, unless the command line says so.
+
     Raises:
         UsageError: a value that does not fit, or an unknown key in `config.toml`.
     """
     settings = _from_file(join(config_dir, "config.toml"))
     settings.update(_from_environment(environ))
+    if "sandbox" in given or "sandbox" in settings:
+        for place in _SECRET_PLACES:
+            settings.pop(place, None)
     settings.update(given)
     return settings
 
