@@ -315,7 +315,9 @@ def test_balances_need_no_set_up(krakenws: Command) -> None:
     assert update["type"] == "snapshot"
 
 
-@pytest.mark.parametrize(("variable", "secrets"), [("TOKEN", "CANARY-token\n"), ("KEY", "CANARY-key\nQ0FOQVJZ\n")])
+@pytest.mark.parametrize(
+    ("variable", "secrets"), [("TOKEN", "CANARY-token\n"), ("KEY", "CANARY-key\nQ0FOQVJZ\n")]
+)
 def test_a_sandbox_is_never_shown_the_users_own_key_or_token(
     krakenws: Command, tmp_path: Path, variable: str, secrets: str
 ) -> None:

@@ -9,6 +9,8 @@ Source: the fields are our own; what they make happen is told by v1.md section 1
 
 from __future__ import annotations
 
+from krakenws.core import v1, v2
+from krakenws.core.catalog import CHANNEL
 from krakenws.errors import UsageError
 from krakenws.exchange.refusals import is_documented
 
@@ -28,6 +30,7 @@ PROXY_TEXT = "CloudFlare WebSocket proxy restarting"
 _CLOSE_CODES = {1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 1014}
 _REASON_BYTES = 123
 """Source: RFC 6455 section 5.5: a control frame has 125 bytes at most, of which the code takes two."""
+_CHANNELS = {entry.name for entry in (*v1.ENTRIES, *v2.ENTRIES) if entry.kind == CHANNEL}
 _STATUSES = ("online", "maintenance", "cancel_only", "post_only", "limit_only")
 
 
@@ -61,6 +64,13 @@ def _text(value: object) -> str:
         raise ValueError
     value.encode()  # half a surrogate pair is an error of Unicode, which is a ValueError
     return value
+
+
+def _channel(value: object) -> str:
+    channel = _text(value)
+    if channel not in _CHANNELS and v1.V1.parse_channel(channel) is None:
+        raise ValueError
+    return channel
 
 
 def _reason(value: object) -> str:
@@ -145,7 +155,7 @@ def _decimals(value: object) -> int:
 
 _A_TIME = "a number of seconds"
 _AN_ERROR = "one of Kraken's error strings, such as EService:Busy, and what may follow it"
-_CHANNEL = Option(_text, "a channel such as book or book-10")
+_CHANNEL = Option(_channel, "a channel such as book or book-10")
 _SYMBOL = Option(_text, "a pair such as XBT/USD")
 _METHOD = Option(_text, "a method such as addOrder, or a REST call such as AddOrder")
 _COMMON = {

@@ -26,7 +26,9 @@ from __future__ import annotations
 
 import re
 
+from krakenws.core.catalog import nearest
 from krakenws.core.dialect import ACK, DATA, UNKNOWN, Envelope, Malformed
+from krakenws.errors import UsageError
 from krakenws.exchange.fault_rules import (
     CLOSE,
     CONNECTION,
@@ -43,7 +45,7 @@ from krakenws.exchange.fault_rules import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from krakenws.core.dialect import Dialect
     from krakenws.exchange.protocol import Subscription
@@ -102,23 +104,40 @@ class End:
         self.half = half
 
 
+def _look_up(rule: Rule, field: str, name: str, known: Collection[str] | None) -> None:
+    """Raise UsageError if a rule names what there is not."""
+    if name and known is not None and name not in known:
+        meant = nearest(name, known)
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise UsageError(f"fault {rule.name}: there is no {field} {name!r} here{hint}")
+
+
 class FaultPlan:
     """The faults of one venue.
 
     Args:
         draw: gives a random number from 0 to below 1; the same numbers, the same faults.
         journal: is told each strike, and when it struck.
+        symbols: the pairs there are, or None for any: a rule for another one would never strike.
+        methods: what may be asked, likewise.
 
     Attributes:
         active: whether anything could happen.
     """
 
     def __init__(
-        self, draw: Callable[[], float], journal: Callable[[dict[str, object], float], None] | None = None
+        self,
+        draw: Callable[[], float],
+        journal: Callable[[dict[str, object], float], None] | None = None,
+        *,
+        symbols: Collection[str] | None = None,
+        methods: Collection[str] | None = None,
     ) -> None:
         self.active = False
         self._draw = draw
         self._journal = journal
+        self._symbols = symbols
+        self._methods = methods
         self._rules: list[Rule] = []
         self._lines: dict[int, Line] = {}
         self._rule_count = 0
@@ -132,6 +151,9 @@ class FaultPlan:
             UsageError: a rule makes no sense.
         """
         rules = [Rule(self._rule_count + n, spec, now) for n, spec in enumerate(specs, 1)]
+        for rule in rules:
+            _look_up(rule, "symbol", rule.symbol, self._symbols)
+            _look_up(rule, "method", rule.method, self._methods)
         self._rule_count += len(rules)
         self._rules += rules
         self.active = self.active or bool(rules)

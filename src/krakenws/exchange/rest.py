@@ -634,6 +634,8 @@ _PRIVATE: dict[str, _Private] = {
     "AddOrder": _add_order,
     "CancelOrder": _cancel_order,
 }
+CALLS = (*_PUBLIC, *_PRIVATE)
+"""The names of all calls."""
 _RIGHTS = {"AddOrder": "addOrder", "CancelOrder": "cancelOrder"}
 """Calls whose permission is named after the WebSocket method that does the same."""
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heapreplace
 
+from krakenws.core import v1
+from krakenws.core.catalog import CHANNEL
 from krakenws.errors import UsageError
 from krakenws.exchange import private
 from krakenws.exchange.accounts import DEMO_BALANCES, Account
@@ -34,6 +36,7 @@ from krakenws.exchange.matching import UNKNOWN_ORDER
 from krakenws.exchange.protocol import Venue
 from krakenws.exchange.ratecounter import INTERMEDIATE
 from krakenws.exchange.requests import Refusal
+from krakenws.exchange.rest import CALLS
 from krakenws.exchange.traders import uniform
 from krakenws.exchange.truth import Truth
 
@@ -58,6 +61,7 @@ SNAPSHOT_S = (0.4, 1.3)
 tickers of 2021 within 6 ms. Source: v1.md section 3, end; quirk B20."""
 SWEEP_US = 1_000_000
 """How old a market that nobody watches may get."""
+_METHODS = {"subscribe", "unsubscribe", *CALLS, *(e.name for e in v1.ENTRIES if e.kind != CHANNEL)}
 _TOKEN_BYTES = 32
 
 
@@ -143,7 +147,9 @@ class SandboxVenue(Venue):
             self._begin_truth(Truth(truth), seed, rate)
         self.open_account(DEMO_ACCOUNT, DEMO_BALANCES)
         self.keys.issue(DEMO_KEY, DEMO_SECRET, DEMO_ACCOUNT)
-        self.faults: FaultPlan = FaultPlan(uniform(seed, "faults"), self._journal)
+        self.faults: FaultPlan = FaultPlan(
+            uniform(seed, "faults"), self._journal, symbols=self.markets, methods=_METHODS
+        )
         self.rest = SandboxRest(SandboxBackend(self))
 
     def open_account(self, name: str, balances: Mapping[str, Decimal], tier: Tier = INTERMEDIATE) -> Account:

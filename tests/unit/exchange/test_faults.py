@@ -91,7 +91,7 @@ def test_drop_loses_one_frame_of_its_channel_and_pair_and_then_the_plan_rests() 
 
 
 @pytest.mark.parametrize(
-    ("channel", "lost"), [("book-10", True), ("book-25", False), ("book", True), ("boo", False)]
+    ("channel", "lost"), [("book-10", True), ("book-25", False), ("book", True), ("spread", False)]
 )
 def test_a_channel_is_named_with_or_without_its_depth(channel: str, lost: bool) -> None:
     assert (Bench({"fault": "drop", "channel": channel}).sent(book(1)) == []) is lost
@@ -478,6 +478,16 @@ def test_what_befalls_the_venue_does_so_once() -> None:
         ),
         ({"fault": "drop", "method": "addOrder"}, "fault drop has no field 'method'"),
         ({"fault": "drop", "channel": 7}, "fault drop: channel must be a channel such as book or book-10"),
+        ({"fault": "drop", "channel": "bok"}, "fault drop: channel must be a channel such as book"),
+        ({"fault": "drop", "channel": "book-ten"}, "fault drop: channel must be a channel such as book"),
+        (
+            {"fault": "drop", "symbol": "BTC/USD"},
+            "fault drop: there is no symbol 'BTC/USD' here; did you mean XBT/USD?",
+        ),
+        (
+            {"fault": "no_ack", "method": "addorder"},
+            "fault no_ack: there is no method 'addorder' here; did you mean",
+        ),
         ({"fault": "drop", "times": 0}, "fault drop: times must be a whole number from 1"),
         ({"fault": "drop", "times": True}, "fault drop: times must be"),
         ({"fault": "drop", "probability": 0}, "fault drop: probability must be a number above 0, 1 at most"),
@@ -520,7 +530,7 @@ def test_what_befalls_the_venue_does_so_once() -> None:
 def test_a_rule_that_makes_no_sense_is_refused_with_what_it_takes(
     spec: dict[str, object], error: str
 ) -> None:
-    plan = FaultPlan(lambda: 0.0)
+    plan = FaultPlan(lambda: 0.0, symbols={"XBT/USD"}, methods={"addOrder"})
     with pytest.raises(UsageError, match=error):
         plan.add([{"fault": "drop"}, spec], 0.0)
     assert (plan.rules(), plan.active) == ([], False)
