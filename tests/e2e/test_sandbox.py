@@ -149,6 +149,21 @@ def test_the_truth_log_and_faults_from_the_start(krakenws: Command, tmp_path: Pa
     assert [e["order"]["qty"] for e in entries if e.get("order", {}).get("owner") == "demo"] == ["0.01"]
 
 
+def test_an_account_that_cannot_be_written_whole_ends_the_sandbox_with_exit_code_7(
+    krakenws: Command, tmp_path: Path
+) -> None:
+    if Path("/dev/full").exists():
+        result = krakenws.run("sandbox", "--truth", "/dev/full", "--pairs", "XBT/USD", "-o", "text")
+        assert (result.code, result.sentence) == (7, "--truth: cannot write /dev/full: No space left on device")
+    truth = tmp_path / "truth"
+    os.mkfifo(truth)
+    reader = os.open(truth, os.O_RDONLY | os.O_NONBLOCK)
+    with sandbox(krakenws, "--truth", str(truth), "--pairs", "XBT/USD", "--rate", "100") as (process, _):
+        os.close(reader)
+        result = process.finish()
+    assert (result.code, result.sentence) == (7, f"--truth: cannot write {truth}: Broken pipe")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

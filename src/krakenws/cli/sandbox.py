@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from signal import SIGTERM, raise_signal
 
-from krakenws.errors import UsageError
+from krakenws.errors import SinkError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
-    from typing import IO
+    from io import FileIO
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
@@ -46,6 +47,7 @@ def run_sandbox(
 
     Raises:
         UsageError: a word, a file, the certificate or the address to listen on is wrong.
+        SinkError: `truth` could not take a line, so that the account would have a hole.
     """
     from contextlib import ExitStack
     from time import monotonic, time_ns
@@ -59,7 +61,7 @@ def run_sandbox(
     host, port = parse_listen(_with_port(listen))
     rules = parse_faults(_read_faults(faults)) if faults else []
     with ExitStack() as stack:
-        log = _open_log(truth, stack)
+        log = _open_log(truth, stack) if truth else None
         now = monotonic()  # the clock of asyncio, which the server goes by
         venue = SandboxVenue(
             seed=seed,
@@ -67,11 +69,19 @@ def run_sandbox(
             rate=rate,
             start_us=time_ns() // 1000,
             now=now,
-            truth=None if log is None else _writer(log),
+            truth=None if log is None else log.write,
         )
         venue.limits = Limits() if limits else None
         venue.faults.add(rules, now)
-        cut = run(venue, host, port, tls, lambda url: ready(_greeting(url)), until_eof=until_eof)
+
+        def begin(url: str) -> None:
+            if log is not None:
+                log.serving = True
+            ready(_greeting(url))
+
+        cut = run(venue, host, port, tls, begin, until_eof=until_eof)
+    if log is not None and log.failure is not None:
+        raise log.failure
     if cut:
         print(f"krakenws: {cut} clients were disconnected because they read too slowly", file=sys.stderr)
     return 0
@@ -101,19 +111,46 @@ def _greeting(url: str) -> str:
     )
 
 
-def _writer(log: IO[str]) -> Callable[[dict[str, object]], None]:
-    from json import dumps
+class _Log:
+    """Where the account of `--truth` goes.
 
-    return lambda entry: print(dumps(entry, separators=(",", ":")), file=log)
+    Attributes:
+        serving: the server runs, and ends as by SIGTERM when a line cannot be written.
+        failure: why one could not, or None.
+    """
+
+    def __init__(self, file: FileIO, name: str) -> None:
+        self.serving = False
+        self.failure: SinkError | None = None
+        self._file = file
+        self._name = name
+
+    def write(self, entry: dict[str, object]) -> None:
+        """Write a line.
+
+        Raises:
+            SinkError: it cannot be written, and the server does not run yet.
+        """
+        from json import dumps
+
+        if self.failure is not None:
+            return
+        left = dumps(entry, separators=(",", ":")).encode() + b"\n"
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self.failure = SinkError(f"--truth: cannot write {self._name}: {error.strerror}")
+            if not self.serving:
+                raise self.failure from None
+            raise_signal(SIGTERM)
 
 
-def _open_log(path: str, stack: ExitStack) -> IO[str] | None:
-    if not path:
-        return None
-    if path == "-":
-        return sys.stderr
+def _open_log(path: str, stack: ExitStack) -> _Log:
     try:
-        return stack.enter_context(open(path, "w", encoding="utf-8", buffering=1))
+        if path == "-":
+            return _Log(stack.enter_context(open(2, "wb", buffering=0, closefd=False)), "standard error")
+        return _Log(stack.enter_context(open(path, "wb", buffering=0)), path)
     except OSError as error:
         raise UsageError(f"--truth: cannot write {path}: {error.strerror}") from None
 
