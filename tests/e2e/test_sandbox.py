@@ -154,7 +154,10 @@ def test_an_account_that_cannot_be_written_whole_ends_the_sandbox_with_exit_code
 ) -> None:
     if Path("/dev/full").exists():
         result = krakenws.run("sandbox", "--truth", "/dev/full", "--pairs", "XBT/USD", "-o", "text")
-        assert (result.code, result.sentence) == (7, "--truth: cannot write /dev/full: No space left on device")
+        assert (result.code, result.sentence) == (
+            7,
+            "--truth: cannot write /dev/full: No space left on device",
+        )
     truth = tmp_path / "truth"
     os.mkfifo(truth)
     reader = os.open(truth, os.O_RDONLY | os.O_NONBLOCK)

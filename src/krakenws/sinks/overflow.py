@@ -9,7 +9,7 @@ one may still block.)
 
 `drop` keeps a bounded buffer. From the moment when it is full until it is empty, the reader is *behind*, and
 market data is counted instead of written. What is rare and cannot be had again is never dropped: the life of
-connections and subscriptions, answers, private feeds. It goes into the buffer, and when that has grown to
+connections and subscriptions, answers, private feeds, trades filled in from REST. It goes into the buffer, and when that has grown to
 twice its size, writing blocks after all.
 
 Once the buffer is empty, one `Lagging` says what was dropped; from then on each feed concerned goes on
@@ -317,6 +317,11 @@ class DropFrames(_Dropping):
             self._tell_lag(f"stdout is read too slowly: {self._dropped} frames dropped so far")
 
 
+def _is_filled_in(update: Update) -> bool:
+    """Whether its rows come from REST: such trades have no frame, and are told once."""
+    return not update.frame and update.route.entry.rows == "Trade"
+
+
 class _Loss:
     """What was dropped of one feed, since it was last told."""
 
@@ -362,7 +367,7 @@ class DropEvents(_Dropping):
     def _sift(self, events: Sequence[Update | Event]) -> list[Update | Event]:
         passed: list[Update | Event] = []
         for event in events:
-            if type(event) is not Update or event.route.entry.access != PUBLIC:
+            if type(event) is not Update or event.route.entry.access != PUBLIC or _is_filled_in(event):
                 passed.append(event)
             elif self._out.behind or event.route in self._losses:
                 self._drop(event)
@@ -385,6 +390,7 @@ class DropEvents(_Dropping):
 
     def _gap(self, route: Route, to_ns: int) -> Gap:
         missed = self._gaps.pop(route)
+        route.tally.gaps += 1
         return Gap(to_ns, route.channel, route.symbol, "lagging", self._last_ns.get(route), to_ns, missed)
 
     def _catch_up(self) -> None:

@@ -16,6 +16,7 @@ from krakenws.core import events
 from krakenws.core.book import Book
 from krakenws.core.catalog import Bound
 from krakenws.core.events import VERIFIED, Route, Update
+from krakenws.core.rows import Trade
 from krakenws.core.v1 import BOOK, OWN_TRADES, TICKER, TRADE
 from krakenws.errors import SinkError, UsageError
 from krakenws.options import Options
@@ -175,6 +176,30 @@ def test_what_is_no_market_data_is_never_dropped(pipe: Pipe) -> None:
     pipe.read_all(run.sink)
     told = [event["event"] for event in pipe.events if event.get("channel") != "trade" or "error" in event]
     assert told == ["disconnected", "gap", "refused", "reply", "violation", "update", "update", "lagging"]
+
+
+def test_trades_filled_in_from_rest_are_never_dropped_nor_counted_as_frames(pipe: Pipe) -> None:
+    run = Dropping(pipe)
+    run.trades(500)
+    assert run.out.behind
+    route = run.update(TRADES % "XBT/USD").route
+    before = route.tally.fields()
+    row = Trade("1.0", "2.0", "buy", "limit", "2026-11-22T05:10:23.1Z", trade_id=7, source="backfill")
+    run.sink.write([Update(route, b"", NOW, False, None, [row])])
+    assert route.tally.fields() == before
+    pipe.read_all(run.sink)
+    (filled,) = [e for e in pipe.events if e["event"] == "update" and "source" in e["data"][0]]
+    assert filled["data"][0]["trade_id"] == 7
+
+
+def test_the_summary_counts_the_gaps_that_a_slow_reader_made(pipe: Pipe) -> None:
+    run = Dropping(pipe)
+    run.trades(500)
+    route = run.update(TRADES % "XBT/USD").route
+    pipe.read_all(run.sink)
+    run.trades(1)
+    pipe.read_all(run.sink)
+    assert [event["event"] for event in pipe.events].count("gap") == route.tally.gaps == 1
 
 
 def test_with_too_much_that_cannot_be_dropped_writing_blocks_and_says_for_how_long(
