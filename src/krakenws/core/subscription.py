@@ -193,6 +193,8 @@ class Subscription:
 
         In a file of frames nothing can heal it, so that what follows is passed on, unverified.
         """
+        if self.state == ASKED:  # its data came before its ack: what is announced has an end as well
+            self.state = LIVE
         self._break(cause, self.last_ns)
         self._missed = missed
         self.state = LIVE if self._adopted else BROKEN

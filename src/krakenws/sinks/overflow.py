@@ -9,8 +9,8 @@ one may still block.)
 
 `drop` keeps a bounded buffer. From the moment when it is full until it is empty, the reader is *behind*, and
 market data is counted instead of written. What is rare and cannot be had again is never dropped: the life of
-connections and subscriptions, answers, private feeds, trades filled in from REST. It goes into the buffer, and when that has grown to
-twice its size, writing blocks after all.
+connections and subscriptions, answers, private feeds, trades filled in from REST. It goes into the buffer,
+and when that has grown to twice its size, writing blocks after all.
 
 Once the buffer is empty, one `Lagging` says what was dropped; from then on each feed concerned goes on
 behind a `Gap`. A book cannot go on from anywhere: it is owed a snapshot, which our own copy gives at once.

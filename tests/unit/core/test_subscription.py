@@ -104,3 +104,14 @@ def test_a_loss_before_any_ack_announces_no_gap() -> None:
     subscription.lost("cut", 3)
     subscription.asked(5.0, 2)
     assert receive(subscription, b"[]") == [Update]
+
+
+def test_a_gap_that_is_announced_before_the_ack_ends_as_well() -> None:
+    subscription = book()
+    subscription.asked(5.0, 1)
+    (gap,) = subscription.disproved("malformed", 5, 5.0)
+    assert isinstance(gap, Gap)
+    assert gap.to_ns is None
+    subscription.confirmed(10.0)
+    assert receive(subscription, SNAPSHOT) == [Gap, Update]
+    assert subscription.tally.gaps == 1
