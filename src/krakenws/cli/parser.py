@@ -265,8 +265,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "faults",
-        "faults from the start: a JSON file (see docs/sandbox.md)",
-        metavar="FILE",
+        "faults from the start: a JSON file, or the JSON itself (see docs/sandbox.md)",
+        metavar="SPEC",
         parse=_text,
         tools=("sandbox",),
         only_argv=True,
@@ -396,10 +396,11 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "sandbox",
         "Run a Kraken on this machine, with a market that lives and money that is not real.",
-        "sandbox [--listen HOST:PORT] [--seed N] [--pairs PAIR,…] [--rate N] [--tls CERT KEY|self]",
+        "sandbox [--listen HOST:PORT] [--seed N] [--pairs PAIR,…] [--rate N] [--tls CERT KEY|self]"
+        " [--faults SPEC] [--truth FILE]",
         ("sandbox", "sandbox --seed 7 --rate 50 --listen 127.0.0.1:9000"),
         (
-            "API v1 at / (public) and /auth (private), REST under /0/public and /0/private",
+            "API v1 at / and /auth (private), v2's balances at /auth/v2, REST under /0/public and /0/private",
             "then: krakenws --sandbox ticker XBT/USD, or any other client with the endpoints it prints",
             "without one running, --sandbox on any command starts one for that run",
         ),

@@ -163,7 +163,7 @@ def _listening() -> str:
         connection.close()
     if not is_sandbox:
         raise ConnectionFailed(
-            f"what listens on {DEFAULT_HOST}:{DEFAULT_PORT} is no sandbox exchange;"
+            f"what listens on {DEFAULT_HOST}:{DEFAULT_PORT} is no sandbox exchange, or one with TLS;"
             " give the address of one with --sandbox=URL"
         )
     return f"ws://{DEFAULT_HOST}:{DEFAULT_PORT}"

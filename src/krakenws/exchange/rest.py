@@ -245,7 +245,9 @@ class RestApi:
             return self._call(method, lambda: self._private(method, private, request, now), now)
         if request.path.startswith("/0/"):
             return _envelope([_UNKNOWN_METHOD])
-        return _plain(404, "API v1 is served at / (public) and /auth (private), REST below /0\n")
+        return _plain(
+            404, "API v1 is served at / and /auth (private), v2 at /v2 and /auth/v2, REST below /0\n"
+        )
 
     def _call(self, method: str, call: Callable[[], Json], now: float) -> HttpResponse:
         """Carry out a call, unless a fault strikes it."""
