@@ -45,10 +45,18 @@ def made(steps: list[tuple[int, str, str, int]]) -> list[tuple[int, Trade, Trade
 polls = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5), st.integers(0, 10)), max_size=4)
 
 
-@given(steps=trades, cuts=st.tuples(st.integers(0, 40), st.integers(0, 40)), polls=polls)
+@given(
+    steps=trades,
+    cuts=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    polls=polls,
+    ahead=st.integers(0, 40),
+)
 @settings(max_examples=400, deadline=None)
 def test_streamed_and_filled_trades_are_together_all_there_were(
-    steps: list[tuple[int, str, str, int]], cuts: tuple[int, int], polls: list[tuple[int, int, int]]
+    steps: list[tuple[int, str, str, int]],
+    cuts: tuple[int, int],
+    polls: list[tuple[int, int, int]],
+    ahead: int,
 ) -> None:
     all_ = made(steps)
     lost_from, now = sorted(min(cut, len(all_)) for cut in cuts)
@@ -71,15 +79,18 @@ def test_streamed_and_filled_trades_are_together_all_there_were(
     stream(0, lost_from)
     filler.broken(BEGIN_S * 10**9 + (all_[lost_from - 1][0] if lost_from else -1) * 1000)
     whole = False
-    for ahead, lag, further in polls:
-        known_to = min(len(all_), now + ahead)  # it may know more than the stream brought, or less
+    for further, lag, then in polls:
+        known_to = min(len(all_), now + further)  # it may know more than the stream brought, or less
         whole = whole or ask(max(0, known_to - lag))
-        then = min(len(all_), max(now + further, known_to))  # the stream catches up before it is asked again
-        stream(now, then)
-        now = then
-    stream(now, len(all_))
+        end = min(len(all_), max(now + then, known_to))  # the stream catches up before it is asked again
+        stream(now, end)
+        now = end
     if not whole:
-        ask(len(all_), last=True)
+        whole = ask(min(len(all_), now + ahead), last=True)
+    stream(now, len(all_))
+    for _ in range(2):
+        whole = whole or ask(len(all_), last=True)
+    assert whole
     assert not filler.pending
 
     def plain(trade: Trade) -> tuple[str, ...]:
@@ -108,3 +119,15 @@ def test_who_never_saw_a_trade_is_filled_from_when_the_stream_was_last_good() ->
     assert filler.answered([one]) == ([one], False)
     assert filler.answered([one], last=True) == ([], True)
     assert not filler.pending
+
+
+def test_what_the_last_answer_knows_first_is_asked_for_once_more() -> None:
+    filler = Filler()
+    one, two = (t for _, t, _ in made([(1_000_000, "1.0", "buy", 0)] * 2))
+    filler.broken(BEGIN_S * 10**9)
+    assert filler.answered([one]) == ([], False)
+    assert filler.answered([one]) == ([one], False)
+    assert filler.answered([one, two], last=True) == ([], False)
+    assert filler.doubtful
+    filler.streamed([two])
+    assert filler.answered([one, two], last=True) == ([], True)

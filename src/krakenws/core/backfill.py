@@ -37,12 +37,13 @@ class Filler:
 
     Attributes:
         pending: a gap is to be filled.
+        doubtful: the last answer knew a trade of which one more has to tell whether the stream missed it.
     """
 
-    __slots__ = ("_before", "_candidates", "_fresh", "_from_ns", "_recent", "pending")
+    __slots__ = ("_before", "_candidates", "_fresh", "_from_ns", "_recent", "doubtful", "pending")
 
     def __init__(self) -> None:
-        self.pending = False
+        self.pending = self.doubtful = False
         self._recent: deque[Trade] = deque(maxlen=_REMEMBERED)
         self._before: list[Trade] = []
         self._fresh: list[Trade] = []
@@ -84,33 +85,54 @@ class Filler:
     def answered(self, known: Sequence[Trade], *, last: bool = False) -> tuple[list[Trade], bool]:
         """Take what REST knows since `since_ns`; return what was missed, and whether that is all of it.
 
+        A gap stays `pending` until that is all of it, or until `give_up`.
+
         Args:
             known: REST's trades, oldest first.
-            last: it will not be asked again: what is doubtful counts as missed now.
+            last: it was asked often enough: no trade that meets the stream is waited for any more. What is
+                `doubtful` is still to be confirmed by one more answer.
         """
         unseen = _without(known, self._before)
-        if self._fresh:
-            moments = [_micros(trade.timestamp) for trade in self._fresh]
-            first, settled = min(moments), last or max(moments) > min(moments)
-            missed = [
-                trade
-                for trade in _without(unseen, self._fresh)
-                if (at := _micros(trade.timestamp)) < first or (settled and at == first)
-            ]
-            newest = _micros(known[-1].timestamp) if known else 0
-            whole = settled and newest >= (first if last else first + 2)  # 1 µs may be rounding
-        else:
-            candidates = Counter(_exact(trade) for trade in unseen)
-            missed = unseen if last else _those_of(unseen, self._candidates & candidates)
-            self._candidates, whole = candidates, last
+        missed, doubts = self._sorted(unseen)
+        confirmed = _those_of(doubts, self._candidates & Counter(map(_exact, doubts)))
+        self._candidates = Counter(map(_exact, doubts))
+        self.doubtful = len(confirmed) < len(doubts)
+        missed += confirmed
         self._before += missed
-        if whole or last:
+        whole = self._meets(known, last=last) and not self.doubtful
+        if whole:
             self.give_up()
         return missed, whole
 
+    def _sorted(self, unseen: list[Trade]) -> tuple[list[Trade], list[Trade]]:
+        """Return what was surely missed, and what the stream may still bring."""
+        if not self._fresh:
+            return [], unseen
+        moments = [_micros(trade.timestamp) for trade in self._fresh]
+        first, settled = min(moments), max(moments) > min(moments)
+        missed, doubts = [], []
+        for trade in _without(unseen, self._fresh):
+            at = _micros(trade.timestamp)
+            if at < first or (settled and at == first):
+                missed.append(trade)
+            elif at == first:
+                doubts.append(trade)
+        return missed, doubts
+
+    def _meets(self, known: Sequence[Trade], *, last: bool) -> bool:
+        """Whether REST's account meets the stream: it knows all of the moment where that began again."""
+        if not self._fresh:
+            return last
+        moments = [_micros(trade.timestamp) for trade in self._fresh]
+        first, settled = min(moments), max(moments) > min(moments)
+        newest = _micros(known[-1].timestamp) if known else 0
+        if last:
+            return newest >= first
+        return settled and newest >= first + 2  # 1 µs may be rounding
+
     def give_up(self) -> None:
         """Fill this gap no further."""
-        self.pending = False
+        self.pending = self.doubtful = False
         self._before.clear()
         self._fresh.clear()
         self._candidates.clear()

@@ -208,7 +208,7 @@ class ClientProtocol:
         self._subscriptions.lost(cause, self._heard_ns)
         self._out.clear()
         if self._phase == _READY:
-            self._down_since = now
+            self._down_since = self._heard_at  # silent seconds are lost ones
         self._phase = _DOWN
         self._phase_deadline = self._probed_at = self._look_at = None
         self._probe_id = None

@@ -31,6 +31,9 @@ _PACE_S = 1.0
 _ASK_AFTER_S = (0.0, 2.0, 5.0, 10.0, 20.0)
 """Seconds from one answer to the next question, until REST's account meets the stream."""
 
+_CONFIRM_S = 2.0
+"""How long what one answer knew has time to come through the stream as well."""
+
 
 class _Job:
     """One pair's trades, and how far the filling of its gap is."""
@@ -98,13 +101,14 @@ class Backfill:
             self._broken(job)
 
     def _heed(self, event: Violation | Gap | Subscribed, now: float) -> None:
-        job = self._jobs.setdefault(event.symbol, _Job())
+        job = self._jobs.get(event.symbol)
         if isinstance(event, Subscribed):
+            job = job or self._jobs.setdefault(event.symbol, _Job())
             job.last_ns = job.last_ns or event.received_ns
             if job.filler.pending:
                 job.begin(now)
             return
-        if not isinstance(event, Gap) or not job.filler.pending:
+        if job is not None and (not isinstance(event, Gap) or not job.filler.pending):
             self._broken(job)
             job.begin(now)
 
@@ -179,7 +183,7 @@ class Backfill:
         self, symbol: str, job: _Job, known: list[Trade], cause: str, received_ns: int, now: float
     ) -> list[Update | Event]:
         job.asked += 1
-        is_last = job.asked == len(_ASK_AFTER_S)
+        is_last = job.asked >= len(_ASK_AFTER_S)
         events = self._protocol.fill(CHANNEL, symbol, [], received_ns, now)
         if events is None:
             return []  # it does not stream at the moment, and asks again when it does
@@ -187,8 +191,11 @@ class Backfill:
         if missed:
             job.filled += len(missed)
             events += self._protocol.fill(CHANNEL, symbol, missed, received_ns, now) or []
-        if not (whole or is_last):
+        if not whole and not is_last:
             job.due = now + _ASK_AFTER_S[job.asked]
+            return events
+        if not whole and not cause and job.filler.doubtful:
+            job.due = now + _CONFIRM_S
             return events
         if not whole:
             cause = cause or "REST does not know the trades that followed yet"
