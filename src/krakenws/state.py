@@ -1,8 +1,9 @@
-"""What outlives a run and is shared between runs: the last nonce of each key; `budget.py` has the rest.
+"""What outlives a run and is shared between runs: the last nonce of each key, and in `journal.py` the intents.
 
 One SQLite file in write-ahead mode. Each method is one `BEGIN IMMEDIATE` transaction, so that it is atomic
-between processes; none of them depends on what another process read before. The table survives the loss of
-power without `synchronous=FULL`: what may be lost are the last commits, and the clock replaces those.
+between processes; none of them depends on what another process read before. A power cut may take the last
+commits along: of nonces, which the clock replaces. Who cannot bear that asks for a `durable` state, whose
+commits are on the disk when they return (`synchronous=FULL`).
 
 `PRAGMA user_version` counts the layouts: `_MIGRATIONS[n]` leads from layout n to n + 1.
 """
@@ -28,6 +29,30 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE attempts (at_s REAL NOT NULL)",
     ),
     ("DROP TABLE attempts",),
+    (
+        """CREATE TABLE intents (
+            id TEXT NOT NULL,
+            part INTEGER NOT NULL,
+            named INTEGER NOT NULL,
+            method TEXT NOT NULL,
+            asked TEXT NOT NULL,
+            sent TEXT NOT NULL,
+            req_id INTEGER NOT NULL,
+            endpoint TEXT NOT NULL,
+            account TEXT NOT NULL,
+            pid INTEGER NOT NULL,
+            created_ns INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            order_id TEXT NOT NULL,
+            result TEXT NOT NULL,
+            error TEXT NOT NULL,
+            found TEXT NOT NULL,
+            settled_ns INTEGER,
+            PRIMARY KEY (id, part)
+        )""",
+        "CREATE INDEX intents_open ON intents (created_ns) WHERE state IN ('open', 'unknown')",
+        "CREATE INDEX intents_orders ON intents (order_id) WHERE order_id <> ''",
+    ),
 )
 
 
@@ -37,14 +62,15 @@ class State:
     An object belongs to the thread that first used it; processes may share the file freely.
     """
 
-    __slots__ = ("_database", "path")
+    __slots__ = ("_database", "_durable", "path")
 
-    def __init__(self, directory: str | None = None) -> None:
+    def __init__(self, directory: str | None = None, *, durable: bool = False) -> None:
         if directory is None:
             from krakenws.directories import state_dir
 
             directory = state_dir()
         self.path = os.path.join(directory, "state.db")
+        self._durable = durable
         self._database: sqlite3.Connection | None = None
 
     def next_nonce(self, key_id: str, now_ns: int) -> int:
@@ -56,7 +82,7 @@ class State:
 
         Source: auth.md section 3.
         """
-        return self._transaction(lambda database: _next_nonce(database, key_id, now_ns))
+        return self.transaction(lambda database: _next_nonce(database, key_id, now_ns))
 
     def close(self) -> None:
         """Close the file if it was opened; the next call opens it again."""
@@ -64,7 +90,8 @@ class State:
             self._database.close()
             self._database = None
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` returns; what it wrote is committed then, and rolled back if it raises."""
         import sqlite3
 
         try:
@@ -90,7 +117,7 @@ class State:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
         database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             if _layout(database) != len(_MIGRATIONS):
                 self._migrate(database)
         except BaseException:

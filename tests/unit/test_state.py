@@ -184,8 +184,8 @@ def test_a_file_of_a_newer_krakenws_is_left_alone(state: State) -> None:
 def test_an_older_layout_is_migrated(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     state.next_nonce("key", NOW_NS)
     state.close()
-    statements = ("CREATE TABLE intents (id TEXT PRIMARY KEY)",)
+    statements = ("CREATE TABLE newer (id TEXT PRIMARY KEY)",)
     monkeypatch.setattr(krakenws.state, "_MIGRATIONS", (*krakenws.state._MIGRATIONS, statements))
     assert state.next_nonce("key", NOW_NS) == NOW_NS + 1
     assert state._database is not None
-    assert state._database.execute("SELECT count(*) FROM intents").fetchone() == (0,)
+    assert state._database.execute("SELECT count(*) FROM newer").fetchone() == (0,)

@@ -1,0 +1,67 @@
+"""Intents: what a trading command means to do, as the journal keeps it and look-ups settle it.
+
+open ──answer, look-up──▶ accepted, rejected        no row, no frame
+  │                            ▲      settled: it can have no effect any more, whatever it had
+  └──no answer──▶ unknown ─────┘
+"""
+
+from __future__ import annotations
+
+from krakenws.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+OPEN, ACCEPTED, REJECTED, UNKNOWN, SETTLED = "open", "accepted", "rejected", "unknown", "settled"
+
+
+class IntentTakenError(Exception):
+    """Another process has used the name of an intent in the meantime: nothing may be sent under it."""
+
+
+@record
+class Intent:
+    """One request of an intent.
+
+    Attributes:
+        id: the user's name for it, or a random one.
+        part: from 1, of the requests that one command became.
+        named: whether the user gave the name.
+        method: the command, `addOrder`.
+        asked: its parameters as typed.
+        sent: its parameters as they go on the wire, without token and request number.
+        req_id: its number on the connection.
+        endpoint: the URL it goes to.
+        account: tells accounts apart without giving a key away, "" when only a token is known.
+        pid: of the process that wrote it.
+        created_ns: when, in nanoseconds since 1970; right before the frame left.
+        state: one of the constants of this module.
+        result: what the exchange answered, or what a look-up found.
+        error: the exchange's refusal, or why it cannot have had an effect.
+        found: which place told, "" for its own answer.
+        settled_ns: when the verdict was known.
+    """
+
+    id: str
+    part: int
+    named: bool
+    method: str
+    asked: Mapping[str, Any]
+    sent: Mapping[str, Any]
+    req_id: int
+    endpoint: str
+    account: str
+    pid: int
+    created_ns: int
+    state: str = OPEN
+    result: Mapping[str, Any] = {}  # noqa: RUF012 - a record's default
+    error: str = ""
+    found: str = ""
+    settled_ns: int | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether nobody knows yet what became of it."""
+        return self.state in {OPEN, UNKNOWN}

@@ -1,0 +1,133 @@
+"""The journal of intents in `state.db`: what was about to be sent to trade, on the disk before it left.
+
+A row outlives the process that wrote it, so that no order is forgotten; its key is unique, so that no two
+processes send what bears one name. An intent is one command as typed. A cancel of several orders leaves as
+several requests, the *parts* of one intent, whose rows are written together or not at all.
+
+Parameters are kept as typed and as sent, tokens never.
+"""
+
+from __future__ import annotations
+
+from json import dumps, loads
+
+from krakenws.core.intents import OPEN, UNKNOWN, Intent, IntentTakenError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from krakenws.state import State
+
+_PENDING = f"state IN ('{OPEN}', '{UNKNOWN}')"
+
+
+class Journal:
+    """The intents in `state.db`.
+
+    Every method raises `SinkError` when the file fails.
+
+    Args:
+        state: a durable one.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def begin(self, intents: Sequence[Intent]) -> None:
+        """Write intents, all or none; they are on the disk when this returns.
+
+        Raises:
+            IntentTakenError: one of the names is taken.
+        """
+        rows = [_row(intent) for intent in intents]
+
+        def insert(database: sqlite3.Connection) -> bool:
+            for name in {intent.id for intent in intents}:
+                if database.execute("SELECT 1 FROM intents WHERE id = ?", (name,)).fetchone():
+                    return False
+            database.executemany(f"INSERT INTO intents VALUES ({','.join('?' * 17)})", rows)
+            return True
+
+        if not self._state.transaction(insert):
+            raise IntentTakenError
+
+    def settle(self, intent: Intent) -> None:
+        """Write what became of an intent; a verdict that is there already stays."""
+        values = (
+            intent.state,
+            str(intent.result.get("order_id", "")),
+            _json(intent.result),
+            intent.error,
+            intent.found,
+            intent.settled_ns,
+            intent.id,
+            intent.part,
+        )
+        self._state.transaction(
+            lambda database: database.execute(
+                "UPDATE intents SET state = ?, order_id = ?, result = ?, error = ?, found = ?, settled_ns = ?"
+                f" WHERE id = ? AND part = ? AND {_PENDING}",
+                values,
+            )
+        )
+
+    def of(self, name: str) -> list[Intent]:
+        """Return the parts of an intent, in order; none if the name was never used."""
+        return self._select("WHERE id = ? ORDER BY part", (name,))
+
+    def pending(self) -> list[Intent]:
+        """Return the intents of which nobody knows yet what became of them, oldest first."""
+        return self._select(f"WHERE {_PENDING} ORDER BY created_ns, id, part")
+
+    def last(self, count: int) -> list[Intent]:
+        """Return the last intents, oldest first."""
+        return self._select("ORDER BY created_ns DESC, id DESC, part DESC LIMIT ?", (count,))[::-1]
+
+    def claimed(self, order_ids: Iterable[str]) -> set[str]:
+        """Return those of some orders that are known to be an intent's."""
+        wanted = list(order_ids)
+
+        def select(database: sqlite3.Connection) -> set[str]:
+            marks = ",".join("?" * len(wanted))
+            # The condition beside it lets SQLite use the index.
+            query = f"SELECT order_id FROM intents WHERE order_id <> '' AND order_id IN ({marks})"  # noqa: S608
+            return {row[0] for row in database.execute(query, wanted)}
+
+        return self._state.transaction(select) if wanted else set()
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        self._state.close()
+
+    def _select(self, clause: str, values: tuple[object, ...] = ()) -> list[Intent]:
+        query = f"SELECT {','.join(_COLUMNS)} FROM intents {clause}"  # noqa: S608 - of this module's own text
+        return self._state.transaction(
+            lambda database: [_intent(row) for row in database.execute(query, values).fetchall()]
+        )
+
+
+_COLUMNS: tuple[str, ...] = Intent.__match_args__  # type: ignore[attr-defined]  # as `record` makes it
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return dumps(dict(value), separators=(",", ":"))
+
+
+def _row(intent: Intent) -> tuple[object, ...]:
+    fields = [getattr(intent, name) for name in _COLUMNS]
+    order_id_at = _COLUMNS.index("state") + 1
+    fields.insert(order_id_at, "")
+    return tuple(_json(field) if hasattr(field, "keys") else field for field in fields)
+
+
+def _intent(row: Sequence[Any]) -> Intent:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    for name in ("asked", "sent", "result"):
+        values[name] = loads(values[name])
+    values["named"] = bool(values["named"])
+    return Intent(**values)

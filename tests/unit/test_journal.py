@@ -1,0 +1,155 @@
+"""Intents in `state.db`: written before a frame leaves, settled once, shared between processes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+from subprocess import PIPE
+from typing import TYPE_CHECKING
+
+import pytest
+
+import krakenws.state
+from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError
+from krakenws.errors import SinkError
+from krakenws.journal import Journal
+from krakenws.record import replace
+from krakenws.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOW_NS = 1_790_000_000_000_000_000
+ORDER = {"pair": "XBT/USD", "type": "buy", "ordertype": "limit", "price": "9000.0", "volume": "0.01"}
+
+
+def intent(name: str = "one", part: int = 1, at_ns: int = NOW_NS) -> Intent:
+    sent = {**ORDER, "userref": "17"}
+    return Intent(name, part, False, "addOrder", ORDER, sent, 3, "wss://x", "key", os.getpid(), at_ns)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with closing(Journal(State(str(tmp_path), durable=True))) as journal:
+        yield journal
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Journal]:
+    """The same file as another process sees it."""
+    with closing(Journal(State(str(tmp_path), durable=True))) as journal:
+        yield journal
+
+
+def test_an_intent_is_read_back_as_it_was_written(journal: Journal, other: Journal) -> None:
+    journal.begin([intent()])
+    assert other.of("one") == [intent()]
+    assert other.of("two") == []
+    assert intent().state == OPEN
+
+
+def test_a_name_is_given_once(journal: Journal, other: Journal) -> None:
+    journal.begin([intent()])
+    with pytest.raises(IntentTakenError):
+        other.begin([intent("one", 2)])
+    assert len(journal.of("one")) == 1
+
+
+def test_parts_are_written_together_or_not_at_all(journal: Journal) -> None:
+    journal.begin([intent("taken")])
+    with pytest.raises(IntentTakenError):
+        journal.begin([intent("free", 1), intent("free", 2), intent("taken", 2)])
+    assert journal.of("free") == []
+    journal.begin([intent("free", 2), intent("free", 1)])
+    assert [part.part for part in journal.of("free")] == [1, 2]
+
+
+def test_the_first_verdict_stays(journal: Journal) -> None:
+    journal.begin([intent()])
+    journal.settle(replace(intent(), state=UNKNOWN, error="no answer"))
+    assert [left.state for left in journal.pending()] == [UNKNOWN]
+    accepted = replace(intent(), state=ACCEPTED, result={"order_id": "O1"}, settled_ns=NOW_NS + 5)
+    journal.settle(accepted)
+    journal.settle(replace(intent(), state=REJECTED, error="EOrder:Invalid price"))
+    assert journal.of("one") == [accepted]
+    assert journal.pending() == []
+
+
+def test_pending_intents_come_oldest_first_and_the_last_ones_too(journal: Journal) -> None:
+    for name, at_ns in (("c", 3), ("a", 1), ("b", 2)):
+        journal.begin([intent(name, at_ns=at_ns)])
+    assert [one.id for one in journal.pending()] == ["a", "b", "c"]
+    assert [one.id for one in journal.last(2)] == ["b", "c"]
+
+
+def test_orders_that_are_an_intents_are_known(journal: Journal) -> None:
+    journal.begin([intent()])
+    journal.settle(replace(intent(), state=ACCEPTED, result={"order_id": "O1"}))
+    assert journal.claimed(["O1", "O2"]) == {"O1"}
+    assert journal.claimed([]) == set()
+
+
+def test_an_intent_is_on_the_disk_when_begin_returns(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself says so; what a power cut takes cannot be tried here."""
+    statements: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*args: object, **named: object) -> sqlite3.Connection:
+        database: sqlite3.Connection = connect(*args, **named)  # type: ignore[call-overload]
+        database.set_trace_callback(statements.append)
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    journal.begin([intent()])
+    assert "PRAGMA synchronous = FULL" in statements
+    assert statements.index("PRAGMA synchronous = FULL") < statements.index("COMMIT")
+    with closing(connect(tmp_path / "state.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_file_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
+    (tmp_path / "state.db").mkdir()
+    with pytest.raises(SinkError, match="cannot be used"):
+        Journal(State(str(tmp_path), durable=True)).begin([intent()])
+
+
+RACE = """
+import sys
+from krakenws.core.intents import Intent, IntentTakenError
+from krakenws.journal import Journal
+from krakenws.state import State
+journal = Journal(State(sys.argv[1], durable=True))
+print("ready", flush=True)
+sys.stdin.readline()
+won = 0
+for turn in range(20):
+    try:
+        journal.begin([Intent(f"name {turn}", 1, True, "cancelAll", {}, {}, 1, "wss://x", "", 1, turn)])
+        won += 1
+    except IntentTakenError:
+        pass
+print(won)
+"""
+
+
+def test_of_processes_that_use_a_name_at_once_one_gets_it(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(krakenws.state.__file__).parents[1])}
+    command = [sys.executable, "-P", "-c", RACE, str(tmp_path / "new")]
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(
+                subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, env=environment)
+            )
+            for _ in range(4)
+        ]
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        won = [int(racer.communicate("\n")[0]) for racer in racers]
+    assert sum(won) == 20
