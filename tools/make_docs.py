@@ -65,6 +65,11 @@ FIELDS = {
     "rate": "what is left of the rate counter: `symbol`, `counter` in points, `ceiling` once openOrders has told it;"
     " absent where the pair is not known",
     "hint": "why there is no answer, and what to do",
+    "order": "of a cancel, an amendment or an edit: the order it is about, as typed",
+    "intent": "of a trading command: its name in the journal (`krakenws intents`)",
+    "found": "where the verdict was found, if no answer brought it in time: a channel, a REST call, `late answer`, `journal`",
+    "userref": "the number of the order to look for",
+    "cl_ord_id": "or its client id",
     "from": "the last good data before the break; absent when there was none; of `lagging`: when it began",
     "to": "the first good data after it; null while it lasts",
     "policy": "what `--overflow` says: `block`, `drop` or `exit`",

@@ -52,8 +52,8 @@ and [the sandbox exchange](sandbox.md), by a proxy that does what networks do (`
 **Told after**: from the fault until the event that tells it. **Data again after**: from the end of the fault until the first new
 data. Measured, not promised, on a machine of two cores that had other work; the test's limits are wider. Where nothing is to be
 told, or nothing to come back, there is a dash. Rows *in memory* last too long to be waited for: client and exchange talk
-without sockets, and the clock is set. What is never sent twice, and why, is in
-[the explanation](explanation.md#when-an-outcome-is-unknown); what a gap means, [there too](explanation.md#healing).
+without sockets, and the clock is set. What is never sent twice, and how it is looked for, is in [orders](orders.md); what a gap
+means, in [the explanation](explanation.md#healing).
 """
 NONE = "–"
 NOT_YET = """

@@ -133,7 +133,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (3, "no usable credentials, or the exchange refused them"),
     (4, "could not connect, or the connection was lost for good"),
     (5, "the exchange said no: order refused, every subscription refused"),
-    (6, "outcome unknown: sent, not answered; look before sending again"),
+    (6, "outcome unknown: sent, not answered, not found; 'krakenws reconcile' looks again"),
     (7, "a destination could not take the data (disk full, broker gone, reader asleep)"),
     (8, "refused by the user's own policy file"),
     (9, "data not trustworthy: with --strict, and when wait could not judge its condition in time"),

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from krakenws.state import State
 
 _PENDING = f"state IN ('{OPEN}', '{UNKNOWN}')"
+_SETTLE = (
+    "UPDATE intents SET state = ?, order_id = ?, result = ?, error = ?, found = ?, settled_ns = ?"  # noqa: S608
+    f" WHERE id = ? AND part = ? AND {_PENDING}"  # values are bound, names are of this module
+)
 
 
 class Journal:
@@ -50,7 +54,8 @@ class Journal:
             for name in {intent.id for intent in intents}:
                 if database.execute("SELECT 1 FROM intents WHERE id = ?", (name,)).fetchone():
                     return False
-            database.executemany(f"INSERT INTO intents VALUES ({','.join('?' * 17)})", rows)
+            marks = ",".join("?" * len(rows[0]))
+            database.executemany(f"INSERT INTO intents VALUES ({marks})", rows)  # noqa: S608 - as below
             return True
 
         if not self._state.transaction(insert):
@@ -68,13 +73,7 @@ class Journal:
             intent.id,
             intent.part,
         )
-        self._state.transaction(
-            lambda database: database.execute(
-                "UPDATE intents SET state = ?, order_id = ?, result = ?, error = ?, found = ?, settled_ns = ?"
-                f" WHERE id = ? AND part = ? AND {_PENDING}",
-                values,
-            )
-        )
+        self._state.transaction(lambda database: database.execute(_SETTLE, values))
 
     def of(self, name: str) -> list[Intent]:
         """Return the parts of an intent, in order; none if the name was never used."""
@@ -87,6 +86,10 @@ class Journal:
     def last(self, count: int) -> list[Intent]:
         """Return the last intents, oldest first."""
         return self._select("ORDER BY created_ns DESC, id DESC, part DESC LIMIT ?", (count,))[::-1]
+
+    def since(self, since_ns: int) -> list[Intent]:
+        """Return the intents from a time on (nanoseconds since 1970), oldest first."""
+        return self._select("WHERE created_ns >= ? ORDER BY created_ns, id, part", (since_ns,))
 
     def claimed(self, order_ids: Iterable[str]) -> set[str]:
         """Return those of some orders that are known to be an intent's."""
@@ -111,7 +114,7 @@ class Journal:
         )
 
 
-_COLUMNS: tuple[str, ...] = Intent.__match_args__  # type: ignore[attr-defined]  # as `record` makes it
+_COLUMNS: tuple[str, ...] = Intent.__match_args__
 
 
 def _json(value: Mapping[str, Any]) -> str:
@@ -122,12 +125,14 @@ def _row(intent: Intent) -> tuple[object, ...]:
     fields = [getattr(intent, name) for name in _COLUMNS]
     order_id_at = _COLUMNS.index("state") + 1
     fields.insert(order_id_at, "")
+    fields[_COLUMNS.index("req_id")] = str(intent.req_id)  # up to 2^64, which SQLite has no integer for
     return tuple(_json(field) if hasattr(field, "keys") else field for field in fields)
 
 
 def _intent(row: Sequence[Any]) -> Intent:
     values = dict(zip(_COLUMNS, row, strict=True))
-    for name in ("asked", "sent", "result"):
+    for name in ("asked", "sent", "exposure", "result"):
         values[name] = loads(values[name])
     values["named"] = bool(values["named"])
+    values["req_id"] = int(values["req_id"])
     return Intent(**values)

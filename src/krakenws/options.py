@@ -22,6 +22,8 @@ class Options:
     resolving the name may each take as long before."""
     ack_timeout_s: float = 5.0
     """How long an answer may take; after it the outcome of a trading request is unknown."""
+    look_ups_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    """When to look for an order whose answer is lost, in seconds since then; REST may lag (quirk P7)."""
     quiet_s: float = 3.0
     """A connection silent for this long is probed with a ping when subscriptions owe it heartbeats."""
     idle_s: float = 30.0

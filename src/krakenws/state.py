@@ -1,4 +1,4 @@
-"""What outlives a run and is shared between runs: the last nonce of each key, and in `journal.py` the intents.
+"""What outlives a run and is shared between runs: each key's last nonce, and for `journal.py` the intents.
 
 One SQLite file in write-ahead mode. Each method is one `BEGIN IMMEDIATE` transaction, so that it is atomic
 between processes; none of them depends on what another process read before. A power cut may take the last
@@ -37,11 +37,12 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             method TEXT NOT NULL,
             asked TEXT NOT NULL,
             sent TEXT NOT NULL,
-            req_id INTEGER NOT NULL,
+            req_id TEXT NOT NULL,
             endpoint TEXT NOT NULL,
             account TEXT NOT NULL,
             pid INTEGER NOT NULL,
             created_ns INTEGER NOT NULL,
+            exposure TEXT NOT NULL,
             state TEXT NOT NULL,
             order_id TEXT NOT NULL,
             result TEXT NOT NULL,
@@ -51,6 +52,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (id, part)
         )""",
         "CREATE INDEX intents_open ON intents (created_ns) WHERE state IN ('open', 'unknown')",
+        "CREATE INDEX intents_created ON intents (created_ns)",
         "CREATE INDEX intents_orders ON intents (order_id) WHERE order_id <> ''",
     ),
 )

@@ -27,8 +27,9 @@ def krakenws(tmp_path: Path) -> Command:
 
 @pytest.fixture
 def trader(krakenws: Command) -> Command:
-    """The installed command, with a token in `WS_Token`."""
+    """The installed command, with a token in `WS_Token`; it does not look for lost answers."""
     krakenws.store_token(TOKEN)
+    krakenws.environ["KRAKENWS_LOOK_UPS"] = "none"
     return krakenws
 
 

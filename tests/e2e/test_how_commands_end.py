@@ -72,7 +72,9 @@ def test_an_order_ends_with_its_answer(trader: Command) -> None:
     assert result.code == 0, result.err
     assert took_s < SOON_S
     reply = result.stream[-1]
-    assert list(reply) == ["event", "method", "req_id", "success", "outcome", "result", "rate", "received"]
+    assert list(reply) == [
+        *("event", "method", "req_id", "success", "outcome", "result", "rate", "intent", "received"),
+    ]
     assert reply["result"] == {"order_id": "OGTT3Y-C6I3P-XRI6HX", "descr": "buy 0.002 XBT/USD @ market"}
     assert server.connections[0].close_code == 1000
 

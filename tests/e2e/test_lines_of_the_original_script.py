@@ -62,13 +62,11 @@ TRADING: dict[str, dict[str, Any]] = {
         "price": "9000",
         "volume": "0.2",
     },
-    "cancelOrder txid=OADMSD-7AGC3-IMB46A,OD6VRE-HCSPM-CKORER": {
-        "event": "cancelOrder",
-        "txid": ["OADMSD-7AGC3-IMB46A", "OD6VRE-HCSPM-CKORER"],
-    },
     "cancelAll": {"event": "cancelAll"},
     "cancelAllOrdersAfter timeout=60": {"event": "cancelAllOrdersAfter", "timeout": 60},
 }
+OUR_OWN = {"cl_ord_id", "userref", "newuserref"}
+"""What an order gets, so that it can be found."""
 BOTH = pytest.mark.parametrize("program", ["krakenws", "krakenws.py"])
 
 
@@ -116,7 +114,22 @@ def test_a_trading_line_sends_its_request_with_a_number_of_ours(
     (message,) = server.messages("/auth")
     number = message.pop("reqid")
     assert type(number) is int
+    own = [message.pop(name) for name in OUR_OWN & message.keys()]
+    assert len(own) == (1 if "volume" in message else 0)
     assert same(message, {**TRADING[line], "token": TOKEN})
+
+
+@BOTH
+def test_a_cancel_of_two_orders_is_sent_as_two_requests(trader: Command, program: str) -> None:
+    """v1 answers once an order and names none (quirk O5)."""
+    with exchange(private=accepts) as server:
+        line = "cancelOrder txid=OADMSD-7AGC3-IMB46A,OD6VRE-HCSPM-CKORER"
+        result = trader.called(program).run(*line.split(), *server.options)
+    assert result.code == 0, result.err
+    first, second = server.messages("/auth")
+    assert first["txid"] == ["OADMSD-7AGC3-IMB46A"]
+    assert second["txid"] == ["OD6VRE-HCSPM-CKORER"]
+    assert first["reqid"] != second["reqid"]
 
 
 @BOTH
@@ -278,6 +291,8 @@ def test_parameters_have_the_types_that_kraken_documents(
     assert result.code == 0, result.err
     (message,) = server.messages("/auth")
     del message["reqid"]
+    for name in (OUR_OWN & message.keys()) - meant.keys():
+        del message[name]
     assert same(message, {**meant, "token": TOKEN})
 
 

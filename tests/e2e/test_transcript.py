@@ -96,7 +96,7 @@ def test_show_token_leaves_it_readable(trader: Command) -> None:
     )
 
 
-def test_an_order_is_printed_as_the_original_script_sends_it_and_our_number_comes_last(
+def test_an_order_is_printed_as_the_original_script_sends_it_and_our_numbers_come_last(
     trader: Command,
 ) -> None:
     answer = (
@@ -117,7 +117,7 @@ def test_an_order_is_printed_as_the_original_script_sends_it_and_our_number_come
     assert greeting == f"WebSocket -> Client: {GREETING}"
     match = re.fullmatch(
         r'Client -> WebSocket: \{"event":"addOrder", "token":"\*\*\*", "pair":"XBT/EUR", "type":"sell", '
-        r'"ordertype":"limit", "price":"7500", "volume":"0.125", "reqid":(\d+)\}',
+        r'"ordertype":"limit", "price":"7500", "volume":"0.125", "userref":"\d+", "reqid":(\d+)\}',
         sent,
     )
     assert match, sent

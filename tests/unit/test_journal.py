@@ -29,7 +29,9 @@ ORDER = {"pair": "XBT/USD", "type": "buy", "ordertype": "limit", "price": "9000.
 
 def intent(name: str = "one", part: int = 1, at_ns: int = NOW_NS) -> Intent:
     sent = {**ORDER, "userref": "17"}
-    return Intent(name, part, False, "addOrder", ORDER, sent, 3, "wss://x", "key", os.getpid(), at_ns)
+    return Intent(
+        name, part, False, "addOrder", ORDER, sent, (1 << 64) - 1, "wss://x", "key", os.getpid(), at_ns
+    )
 
 
 @pytest.fixture

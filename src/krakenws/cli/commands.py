@@ -7,7 +7,7 @@ from time import monotonic, time, time_ns
 
 from krakenws.core.catalog import Bound, bind
 from krakenws.directories import config_dir
-from krakenws.errors import KrakenWSError, SinkError, UsageError
+from krakenws.errors import KrakenWSError, OutcomeUnknown, SinkError, UsageError
 from krakenws.sinks import ClosedPipe, Out, open_sink
 
 TYPE_CHECKING = False
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from krakenws.core.odometer import Odometer
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials
+    from krakenws.net.facts import MakeRun
+    from krakenws.net.follow import Follow
     from krakenws.net.loop import EventSink
+    from krakenws.net.stop import Stop
+    from krakenws.net.trading import Trading
     from krakenws.options import Options
     from krakenws.sinks import Sink
 
 _SELDOM_S = 60.0
-_EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor", "guard"}
+_EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor", "guard", "reconcile"}
 """The tools that talk to an exchange, and so may talk to the sandbox."""
 
 
@@ -95,7 +99,7 @@ class Context:
         return Credentials(
             self.options,
             self.redactor,
-            _next_nonce,
+            next_nonce,
             environ=self.environ,
             working_dir=self.working_dir,
             program_dir=self.program_dir,
@@ -135,7 +139,8 @@ class Context:
         return expand
 
 
-def _next_nonce(key_id: str) -> int:
+def next_nonce(key_id: str) -> int:
+    """Return a new nonce for a key; may be called in any thread."""
     from krakenws.state import State
 
     state = State()
@@ -178,6 +183,9 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     bound = [_bind(context, feed.entry, feed.words) for feed in feeds if feed.entry]
     if context.options.backfill and context.output in {"raw", "transcript"}:
         raise UsageError(f"--backfill tells rows, and {context.output} is frames as they came; use json")
+    trades = any(one.entry.trading for one in bound)
+    if context.settings.get("intent") and not trades:
+        raise UsageError("--intent names a trading command, and there is none")
     tell_lag = _Seldom(context.note)
     sink = _open_output(context, bound, tell_lag)
     from krakenws.net.loop import Run
@@ -203,10 +211,6 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
                 for_s=for_s,
             )
 
-        if any(one.entry.trading for one in bound):
-            from krakenws.cli.orders import admit
-
-            admit(context, bound, make_run, stop)
         run = Run(
             context.options,
             sink,
@@ -218,6 +222,8 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
             tell_lag=tell_lag,
             stop=stop,
             budget=context.budget(),
+            trading=_trading(context, stop, make_run) if trades else None,
+            follow=_follow(bound) if context.settings.get("follow") else None,
             count=count if isinstance(count, int) else None,
             for_s=for_s if isinstance(for_s, float) else None,
             summarize=_summarizer(context, sink),
@@ -237,15 +243,30 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
             raise
         except SinkError as error:
             run.judge(unsent_is_failure=False)
-            error.retryable = not run.traded
+            error.retryable = not run.verdicts.traded
             raise
         except Exception as error:
-            run.judge_unknown()
-            if run.traded and isinstance(error, KrakenWSError):
+            run.verdicts.judge_unknown()
+            if run.verdicts.traded and isinstance(error, KrakenWSError):
                 error.retryable = False
             raise
         run.judge()
     return 0
+
+
+def _trading(context: Context, stop: Stop, make_run: MakeRun) -> Trading:
+    from krakenws.cli.intents import make_trading, open_journal
+
+    return make_trading(context, open_journal(), stop, make_run)
+
+
+def _follow(bound: Sequence[Bound]) -> Follow:
+    from krakenws.net.follow import Follow
+
+    places = [one for one in bound if one.entry.name in {"addOrder", "editOrder"}]
+    if len(places) != 1 or len(bound) != 1 or bound[0].values.get("validate") in {True, "true"}:
+        raise UsageError("--follow goes with one addOrder or editOrder alone, and not with validate")
+    return Follow()
 
 
 def _summarizer(context: Context, sink: Sink) -> Callable[[Summary], None] | None:
@@ -322,6 +343,8 @@ def run_tool(context: Context, feed: Feed) -> int:
     tools = {
         "token": _token,
         "pairs": _pairs,
+        "intents": _intents,
+        "reconcile": _reconcile,
         "catalog": _catalog,
         "wait": _wait,
         "doctor": _doctor,
@@ -381,6 +404,21 @@ def _pairs(context: Context, words: list[str]) -> int:
     else:
         _write_table(context, [[name.replace("_", " ") for name in fields], *table])
     return 0
+
+
+def _intents(context: Context, words: list[str]) -> int:
+    from krakenws.cli.intents import list_intents
+
+    _write_fields(context, list_intents(words, context.settings.get("count")))
+    return 0
+
+
+def _reconcile(context: Context, words: list[str]) -> int:
+    from krakenws.cli.intents import reconcile
+
+    rows, all_settled = reconcile(context, words)
+    _write_fields(context, rows)
+    return 0 if all_settled else OutcomeUnknown.exit_code
 
 
 def _catalog(context: Context, words: list[str]) -> int:
@@ -558,6 +596,17 @@ def _write_json(context: Context, items: Iterable[object], indent: int | None = 
     separators = (",", ":") if indent is None else (",", ": ")
     lines = [dumps(item, separators=separators, indent=indent, ensure_ascii=False) for item in items]
     context.out.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _write_fields(context: Context, rows: Sequence[Mapping[str, object]]) -> None:
+    """Things with the same fields each: as JSON, CSV or a table."""
+    table: list[list[object]] = [[*row.values()] for row in rows]
+    if context.output == "json":
+        _write_json(context, rows)
+    elif context.output == "csv":
+        _write_csv(context, [[*rows[0]], *table] if rows else [])
+    elif rows:
+        _write_table(context, [[name.replace("_", " ") for name in rows[0]], *table])
 
 
 def _write_csv(context: Context, table: list[list[object]]) -> None:

@@ -17,34 +17,49 @@ if TYPE_CHECKING:
     from krakenws.cli.parser import Feed
     from krakenws.core.catalog import Bound
     from krakenws.net.facts import MakeRun
+    from krakenws.net.gate import History
     from krakenws.net.stop import Stop
+    from krakenws.net.trading import Check
 
 
-def admit(
-    context: Context, commands: Sequence[Bound], make_run: MakeRun | None = None, stop: Stop | None = None
-) -> None:
-    """Return if commands may be sent; without `make_run`, nobody is asked (a dry run).
+def make_check(
+    context: Context,
+    make_run: MakeRun | None = None,
+    stop: Stop | None = None,
+    history: History | None = None,
+) -> Check:
+    """Return what lets the commands of a line pass, one after the other, or raises as `Gate.check` does.
 
-    Raises:
-        KrakenWSError: as `Gate.check` does.
+    Args:
+        context: what the commands run with.
+        make_run: makes the run in which a policy's facts are asked for; None: nobody is asked (a dry run).
+        stop: signals, or None.
+        history: what was sent before; None: a dry run does not look.
     """
     policy = context.settings.get("policy")
     if policy is not None:
         from krakenws.core.policy import Policy
 
         assert isinstance(policy, Policy)  # noqa: S101 - settings.py read it
-    gate = Gate(context.options, policy=policy, history=None, make_run=make_run, stop=stop, note=context.note)
-    for at, one in enumerate(commands):
-        gate.check(one, commands[:at])
-    for one in commands:
-        if only_validates(one):
-            context.note(f"{one.entry.name} validate=true: it is only checked, NOT placed")
+    options, note = context.options, context.note
+    gate = Gate(options, policy=policy, history=history, make_run=make_run, stop=stop, note=note)
+    passed: list[Bound] = []
+
+    def check(bound: Bound) -> dict[str, str] | None:
+        exposure = gate.check(bound, tuple(passed))
+        passed.append(bound)
+        if only_validates(bound):
+            note(f"{bound.entry.name} validate=true: it is only checked, NOT placed")
+        return None if exposure is None else exposure.__dict__
+
+    return check
 
 
 def run_dry(context: Context, feeds: Sequence[Feed]) -> int:
     """Print the frames that commands would send, the token redacted; nothing is opened or sent."""
     from krakenws.cli.commands import dialect_of
     from krakenws.core.redaction import MASK
+    from krakenws.net.trading import draw_userref, requests_of
 
     commands = []
     for feed in feeds:
@@ -52,9 +67,11 @@ def run_dry(context: Context, feeds: Sequence[Feed]) -> int:
             raise UsageError(f"--dry-run shows what a command would send, and {feed.name} is none")
         commands.append(bind(feed.entry, feed.words))
     sink = context.open_sink(commands)
-    admit(context, commands)
-    requests: dict[str, Requests] = {}  # numbered by connection
+    check = make_check(context)
     for one in commands:
+        check(one)
+    requests: dict[str, Requests] = {}  # numbered by connection
+    for one in [request for command in commands for request in requests_of(command, draw_userref)]:
         entry = one.entry
         request = requests.setdefault(entry.access, Requests()).add(one)
         token, number = MASK if entry.access == PRIVATE else "", request.req_id if request.numbered else None

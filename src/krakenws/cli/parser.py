@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.policy import Policy
 
-    Setting = str | int | float | bool | None | tuple[str, str] | Policy
+    Setting = str | int | float | bool | None | tuple[str, str] | tuple[float, ...] | Policy
     Settings = dict[str, Setting]
 
 FOREVER = 1_000_000_000
@@ -70,6 +70,21 @@ def _rate(text: str) -> float:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 15 or not float(text):
         raise ValueError("is not a number above 0")
     return float(text)
+
+
+def _durations(text: str) -> tuple[float, ...]:
+    if text == "none":
+        return ()
+    times = tuple(map(duration, text.split(",")))
+    if list(times) != sorted(set(times)):
+        raise ValueError("is not a list of rising times")
+    return times
+
+
+def _intent(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or " " in text or not 0 < len(text) <= 64:
+        raise ValueError("is not a name of at most 64 ASCII characters without a space")
+    return text
 
 
 def _reconnect(text: str) -> int:
@@ -187,6 +202,26 @@ OPTIONS: tuple[Option, ...] = (
     Option("key-file", "API key and secret, one a line, mode 0600", metavar="FILE", parse=_text),
     Option(
         "ack-timeout", "how long an answer may take (5s)", metavar="S", parse=duration, field="ack_timeout_s"
+    ),
+    Option(
+        "look-ups",
+        "when to look for a request whose answer is lost, after how long each; none: not at all"
+        " (1s,2s,4s,8s,16s)",
+        metavar="S,S…",
+        parse=_durations,
+        field="look_ups_s",
+    ),
+    Option(
+        "intent",
+        "a name for a trading command: used again, it is answered with the first verdict, nothing is sent",
+        metavar="ID",
+        parse=_intent,
+        only_argv=True,
+    ),
+    Option(
+        "follow",
+        "stay with the order that is placed until it is filled (0), canceled or expired (5)",
+        only_argv=True,
     ),
     Option(
         "connect-timeout",
@@ -332,6 +367,27 @@ TOOLS: tuple[Tool, ...] = (
         "pairs [PATTERN…] [--refresh]",
         ("pairs '*/EUR'", "pairs XBT/USD -o json"),
         ("the list is cached for a day; offline the cached list is shown and stderr says how old it is",),
+    ),
+    Tool(
+        "intents",
+        "List what was sent to trade, and what became of it.",
+        "intents [--count N]",
+        ("intents", "intents --count 5 -o json"),
+        (
+            "open: no verdict yet; unknown: looked for in vain; settled: it can have no effect any more",
+            "the journal is state.db in the state directory; it holds no token and no key",
+        ),
+    ),
+    Tool(
+        "reconcile",
+        "Find out what became of every request whose outcome is open.",
+        "reconcile",
+        ("reconcile", "reconcile -o json"),
+        (
+            "looks in open orders and own trades, and with an API key in closed orders; sends nothing else",
+            "exit code 0 when no outcome is left open, else 6; other endpoints and keys are left alone",
+            "what is nowhere to be found after a quarter of an hour was not placed",
+        ),
     ),
     Tool(
         "catalog",

@@ -252,29 +252,48 @@ class Reply(Answered):
     """The exchange accepted a request. `result`: its fields, named as v2 names them.
 
     `validated`: the request was only to be checked (`validate=true`): nothing was placed or changed.
+    Of trading requests, `order` is what a cancel, an amendment or an edit was about; `intent` the command's
+    name in the journal; `found` where the verdict was found, when no answer brought it in time.
     """
 
     result: Mapping[str, Any]
     validated: bool | None = None
     rate: Mapping[str, Any] | None = None
+    order: str = ""
+    intent: str = ""
+    found: str = ""
     name = "reply"
 
 
 @record
 class Rejected(Answered):
-    """The exchange refused a request; `error` as sent, `EOrder:Insufficient funds`."""
+    """The exchange refused a request; `error` as sent, `EOrder:Insufficient funds`.
+
+    `order`, `intent` and `found` as those of an accepted one; `error` is in our words when a look-up found
+    that the request had no effect.
+    """
 
     error: str
     rate: Mapping[str, Any] | None = None
+    order: str = ""
+    intent: str = ""
+    found: str = ""
     name = "reply"
 
 
 @record
 class Unanswered(Answered):
-    """A request was sent and no answer came: its outcome is unknown, and it is never sent again."""
+    """A request was sent and no answer came: its outcome is unknown, and it is never sent again.
+
+    `userref` or `cl_ord_id`: by which number to look for the order; `order` and `intent` as those of a reply.
+    """
 
     hint: str
     rate: Mapping[str, Any] | None = None
+    order: str = ""
+    intent: str = ""
+    userref: int | None = None
+    cl_ord_id: str = ""
     name = "unanswered"
 
 

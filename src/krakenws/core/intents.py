@@ -37,6 +37,7 @@ class Intent:
         account: tells accounts apart without giving a key away, "" when only a token is known.
         pid: of the process that wrote it.
         created_ns: when, in nanoseconds since 1970; right before the frame left.
+        exposure: what it may come to (`core.exposure.Exposure`), if the user's policy asked.
         state: one of the constants of this module.
         result: what the exchange answered, or what a look-up found.
         error: the exchange's refusal, or why it cannot have had an effect.
@@ -55,8 +56,9 @@ class Intent:
     account: str
     pid: int
     created_ns: int
+    exposure: Mapping[str, str] = {}
     state: str = OPEN
-    result: Mapping[str, Any] = {}  # noqa: RUF012 - a record's default
+    result: Mapping[str, Any] = {}
     error: str = ""
     found: str = ""
     settled_ns: int | None = None
@@ -65,3 +67,11 @@ class Intent:
     def pending(self) -> bool:
         """Whether nobody knows yet what became of it."""
         return self.state in {OPEN, UNKNOWN}
+
+    def is_of(self, endpoint: str, account: str) -> bool:
+        """Whether it went to this endpoint and, as far as both are known, for this account."""
+        return self.endpoint == endpoint and len({self.account, account} - {""}) < 2
+
+    def is_same(self, other: Intent) -> bool:
+        """Whether both tell of the same request."""
+        return (self.id, self.part) == (other.id, other.part)

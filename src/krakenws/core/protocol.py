@@ -16,9 +16,9 @@ Timers: the greeting; each request's answer; silence (any frame proves life; the
 acks and snapshots (asked again, each time twice as patiently); the message pace; the next reconnect;
 stability, which alone resets the back-off.
 
-A request ends exactly once: answered, or as `Unanswered` when it was sent and no answer came. It is never
-sent again. An answer is taken for a request's only when it cannot be another's: a wrong verdict on an order
-is worse than none.
+A request ends exactly once: answered, or as `Unanswered` when it was sent and no answer came; an answer that
+comes later on the same connection is reported all the same. It is never sent again. An answer is taken for a
+request's only when it cannot be another's: a wrong verdict on an order is worse than none.
 """
 
 from __future__ import annotations
@@ -163,6 +163,16 @@ class ClientProtocol:
     def has_sent(self, bound: Bound) -> bool:
         """Whether a command left and awaits its answer."""
         return any(request.bound is bound for request in self._requests.sent)
+
+    @property
+    def leaving(self) -> list[Request]:
+        """The requests that leave with the next `frames_to_send`."""
+        return self._requests.leaving
+
+    def withdraw(self, request: Request) -> None:
+        """Do not send a request that is leaving; nothing will be said of it."""
+        self._out.remove(request.frame)
+        self._requests.end(request)
 
     # ---- the connection's life
 
@@ -419,7 +429,7 @@ class ClientProtocol:
         return sent[0] if len(sent) == 1 and not others else None
 
     def _unanswered(self, request: Request, received_ns: int, cause: str) -> Answered:
-        self._requests.end(request)
+        self._requests.overdue(request)
         return request.unanswered(cause, received_ns)
 
     # ---- time
@@ -527,7 +537,8 @@ class ClientProtocol:
     def _send_request(self, request: Request, now: float) -> None:
         entry = request.entry
         number = request.req_id if request.numbered else None
-        self._send(self._dialect.command(entry, request.bound.values, self._login.of(entry), number))
+        request.frame = self._dialect.command(entry, request.bound.values, self._login.of(entry), number)
+        self._send(request.frame)
         request.session = self._login.number
         request.sent_at = now
         request.deadline = now + self._options.ack_timeout_s

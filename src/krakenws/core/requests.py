@@ -5,8 +5,11 @@
       └──────────────────────────┘
 
 A request counts as sent from the moment the shell takes its frame, and from then on it is never sent again.
-Answers are matched by `req_id`; one without a number counts only when exactly one request of its kind waits
-(quirk O10). v1 answers once for each order of a cancel, without naming it (quirk O5).
+Answers are matched by `req_id`; a refusal without a number counts only when exactly one request of its kind
+waits (quirk O10). v1 answers once for each order of a cancel, without naming it (quirk O5).
+
+A trading request whose answer is overdue has ended as `Unanswered`, but while its connection stands the
+answer may still come (quirk O7): it is then reported as well, since it is the best evidence there is.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Request:
         sent_at: monotonic seconds at which its frame was queued, or None.
         left: the shell has taken the frame.
         deadline: when its answer is overdue, or None.
+        frame: what was queued for it.
         session: the token it was made with, as a count.
         errors: the refusals among its answers, as sent.
     """
@@ -47,6 +51,7 @@ class Request:
         "bound",
         "deadline",
         "errors",
+        "frame",
         "left",
         "numbered",
         "req_id",
@@ -63,6 +68,7 @@ class Request:
         self.sent_at: float | None = None
         self.left = False
         self.deadline: float | None = None
+        self.frame = b""
         self.session = 0
         self.errors: list[str] = []
         self._expected = sum(len(listed) for listed in ids if isinstance(listed, list)) or 1
@@ -116,10 +122,11 @@ class Request:
 class Requests:
     """The requests of one conversation that have not ended, in the order they were made."""
 
-    __slots__ = ("_ended", "_last_number", "_open")
+    __slots__ = ("_ended", "_last_number", "_open", "_overdue")
 
     def __init__(self) -> None:
         self._open: dict[int, Request] = {}
+        self._overdue: dict[int, Request] = {}
         self._ended: dict[int, str] = {}
         self._last_number = 0
 
@@ -132,14 +139,15 @@ class Requests:
     def add(self, bound: Bound) -> Request:
         """Begin a request, under the user's number if it has one that is free."""
         given = _number_of(bound)
-        number = given if given is not None and given not in self._open else self.free_number()
+        taken = given in self._open or given in self._overdue
+        number = self.free_number() if given is None or taken else given
         request = self._open[number] = Request(bound, number)
         return request
 
     def free_number(self) -> int:
         """Return a `req_id` that no open request has."""
         self._last_number += 1
-        while self._last_number in self._open:
+        while self._last_number in self._open or self._last_number in self._overdue:
             self._last_number += 1
         return self._last_number
 
@@ -147,6 +155,11 @@ class Requests:
     def sent(self) -> list[Request]:
         """Those whose frames the shell has taken."""
         return [request for request in self._open.values() if request.left]
+
+    @property
+    def leaving(self) -> list[Request]:
+        """Those whose frames are queued, and which the shell has not taken yet."""
+        return [r for r in self._open.values() if r.sent_at is not None and not r.left]
 
     def taken(self) -> None:
         """The shell takes all frames that are queued."""
@@ -157,10 +170,18 @@ class Requests:
         """The connection is gone: what had not left may still be sent."""
         for request in self._open.values():
             request.sent_at = request.deadline = None
+        self._overdue.clear()
+
+    def overdue(self, request: Request) -> None:
+        """End a request whose answer did not come in time; if it trades, the answer is still welcome."""
+        self.end(request)
+        if request.entry.trading:
+            self._overdue[request.req_id] = request
 
     def end(self, request: Request) -> None:
         """Forget a request but for its name, by which a further answer is recognised."""
-        del self._open[request.req_id]
+        self._open.pop(request.req_id, None)
+        self._overdue.pop(request.req_id, None)
         self._ended.pop(request.req_id, None)
         self._ended[request.req_id] = request.entry.name
         if len(self._ended) > _REMEMBERED:
@@ -169,11 +190,14 @@ class Requests:
     def answered_by(self, envelope: Envelope, *, is_pong: bool) -> Request | None:
         """Return the request an answer belongs to. Pongs come in the order of pings: the oldest is meant."""
         if envelope.req_id is not None:
-            request = self._open.get(envelope.req_id)
+            request = self._open.get(envelope.req_id) or self._overdue.get(envelope.req_id)
             is_its = request is not None and request.left and request.entry.reply == envelope.name
             return request if is_its else None
-        waiting = [request for request in self.sent if request.entry.reply == envelope.name]
-        return waiting[0] if len(waiting) == 1 or (waiting and is_pong) else None
+        sent = (*self.sent, *self._overdue.values())
+        waiting = [request for request in sent if request.entry.reply == envelope.name]
+        if is_pong:
+            return waiting[0] if waiting else None
+        return waiting[0] if len(waiting) == 1 and envelope.error else None
 
     def unmatched(self, envelope: Envelope, method: str) -> str:
         """Say what is odd about an answer to nothing: late ones are told from foreign ones (quirk O7)."""

@@ -344,7 +344,12 @@ ADD_ORDER = _trading(
     Param("starttm", TIME, "when it starts: 0 now, +SECONDS, or unix time", example="+10"),
     Param("expiretm", TIME, "when it ends: 0 never, +SECONDS, or unix time", example="+3600"),
     _DEADLINE,
-    Param("userref", INT32_TEXT, "a number of yours; not unique", example="1771"),
+    Param(
+        "userref",
+        INT32_TEXT,
+        "a number of yours, not unique; without it or cl_ord_id a number of ours is sent",
+        example="1771",
+    ),
     Param("cl_ord_id", CLIENT_ID, "an id of yours, unique among open orders", example="my-7"),
     Param("validate", BOOLEAN_TEXT, "only check the order, place nothing", default="false", example="true"),
     Param(
@@ -403,7 +408,11 @@ EDIT_ORDER = _trading(
         "only post means anything here; empty clears it",
         choices=("post", "fciq", "fcib", "viqc"),
     ),
-    Param("newuserref", INT32_TEXT, "userref of the new order; without it the old one's is dropped"),
+    Param(
+        "newuserref",
+        INT32_TEXT,
+        "userref of the new order; without it the old one's is dropped and a number of ours sent",
+    ),
     Param("validate", BOOLEAN, "only check, change nothing", default=False),
     rules=(_edits_something,),
     notes=(_CHECKED,),

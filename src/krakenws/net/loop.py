@@ -10,6 +10,10 @@ link, signals and the clock. Such a thread shares nothing with the loop but its 
 
 A link's way to a connection: budget → token (private links) → name → budget again, spent → socket. One errand
 at a time; one that outlasts its attempt serves the next, so that threads and REST calls do not pile up.
+
+What trades goes through `net.trading`: it says what may leave, turns answers into verdicts, and looks for
+those that are lost, for which the loop keeps a link of its own that no sink hears of. How the run ended is
+for `net.verdicts` to say.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from os import environ, urandom
 from time import monotonic, time_ns
 
 from krakenws import __version__
-from krakenws.core.catalog import CHANNEL, PRIVATE
+from krakenws.core.catalog import CHANNEL, PRIVATE, Bound, find
 from krakenws.core.events import (
     Deferred,
     Disconnected,
@@ -32,36 +36,41 @@ from krakenws.core.events import (
     doubt_of,
     lag_of,
 )
+from krakenws.core.ordercheck import PLACING
 from krakenws.core.pacing import POLITE_S
 from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
+from krakenws.core.v1 import ENTRIES, V1
 from krakenws.core.websocket import Handshake, WebSocket
 from krakenws.errors import (
     ConnectionFailed,
     CredentialsError,
     KrakenWSError,
-    OutcomeUnknown,
     RemoteProtocolError,
     RequestRejected,
 )
 from krakenws.net.errand import Errand
+from krakenws.net.lookups import CHANNELS
 from krakenws.net.poller import READ, Poller
 from krakenws.net.stop import Stopped
 from krakenws.net.transport import Transport, is_address, parse_url, resolve, way_to
+from krakenws.net.verdicts import Verdicts
+from krakenws.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
-    from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect
     from krakenws.core.events import Event, Summary
     from krakenws.core.odometer import Odometer
     from krakenws.core.redaction import Redactor
     from krakenws.net.backfill import Backfill
     from krakenws.net.credentials import Credentials, Token
+    from krakenws.net.follow import Follow
     from krakenws.net.poller import HasFileno
     from krakenws.net.stop import Signals
+    from krakenws.net.trading import Command, Trading
     from krakenws.net.transport import Address, Target
     from krakenws.options import Options
 
@@ -98,6 +107,8 @@ if TYPE_CHECKING:
 
 _FILLING = 1 << 20
 """What is added to a link's number to watch the errand of its backfill."""
+_LOOKING = 1 << 21
+"""The key under which the errand of look-ups is watched."""
 _GOODBYE_S = 0.3
 _BLOCKED_S = 60.0
 """After HTTP 403: the address is blocked for minutes, and knocking prolongs it."""
@@ -109,14 +120,21 @@ _OUTPUT = 1 << 30
 """The poller's key for the reader of our output."""
 _CATCH_UP_S = 1.0
 """Enough to read what a socket's buffer holds after output stood still."""
-_AUTH_ERRORS = ("ESession:", "EGeneral:Permission denied", "EAPI:Invalid key", "EAuth:", "EAccount:")
+_FOR_EVER = 1_000_000_000
 
 
 class Link:
-    """One endpoint: its protocol, and the connection it has at the moment."""
+    """One endpoint: its protocol, and the connection it has at the moment.
 
-    def __init__(self, name: str, number: int, target: Target, protocol: ClientProtocol) -> None:
+    Attributes:
+        looks: it is there for look-ups, not for what the user asked for.
+    """
+
+    def __init__(
+        self, name: str, number: int, target: Target, protocol: ClientProtocol, *, looks: bool = False
+    ) -> None:
         self.name = name
+        self.looks = looks
         self.number = number
         self.target = target
         self.protocol = protocol
@@ -157,6 +175,9 @@ class Run:
         tell_lag: takes one about a reader that is too slow; there may be many.
         stop: signals.
         budget: how often a site may be connected to, or None for as often as the back-off lets us.
+        trading: what trading commands go through. Without it only those may be added that take away, as a
+            guard's, which are in no journal.
+        follow: follows the order that is placed to its end, or None.
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
         summarize: takes what each endpoint brought when streams end, or None.
@@ -178,6 +199,8 @@ class Run:
         tell_lag: Callable[[str], None],
         stop: Signals,
         budget: Budget | None = None,
+        trading: Trading | None = None,
+        follow: Follow | None = None,
         count: int | None = None,
         for_s: float | None = None,
         summarize: Callable[[Summary], None] | None = None,
@@ -196,6 +219,9 @@ class Run:
         self._tell_lag = tell_lag
         self._stop = stop
         self._budget = budget
+        self._trading = trading
+        self._follow = follow
+        self._held_back: list[tuple[Link, Command]] = []
         self._summarize = summarize
         self._odometer = odometer
         self._attendant = attendant
@@ -205,24 +231,27 @@ class Run:
         self._numbered: dict[int, Link] = {}
         self._poller = Poller()
         self._poller.watch(0, ((stop.wakeup, READ),))
-        self._commands: dict[tuple[int, str, int], Bound] = {}
+        self._bare: dict[int, Bound] = {}
+        self._looker: Link | None = None
         self._streams = False
-        self._verdicts: list[tuple[Bound | None, Event]] = []
-        self._refused: list[Refused] = []
         self._doubted = ""
+        self.verdicts = Verdicts(trading)
 
     def add(self, dialect: Dialect, bound: Bound) -> int | None:
         """Put an entry on the link of its API and access, opened when `run` begins.
 
         Returns:
-            A command's `req_id`.
+            A command's `req_id`; None for what goes through `Trading`, which may have to wait.
+
+        Raises:
+            KrakenWSError: it trades and must not be sent (`Trading.prepare`).
         """
         entry = bound.entry
-        key = entry.api, entry.access
-        link = self._links.get(key)
-        if link is None:
-            link = self._links[key] = self._make_link(dialect, entry.access)
-            self._numbered[link.number] = link
+        if entry.trading and self._trading is not None:
+            self._add_trading(dialect, bound, self._trading)
+            return None
+        assert entry.name not in PLACING  # noqa: S101 - what places an order leaves through `Trading`
+        link = self._link(dialect, entry.access)
         if entry.kind == CHANNEL:
             self._streams = True
             if self._options.backfill and entry.rows == "Trade" and link.backfill is None:
@@ -230,10 +259,43 @@ class Run:
             link.protocol.subscribe(bound, monotonic())
             return None
         req_id = link.protocol.request(bound, monotonic())
-        self._commands[*key, req_id] = bound
-        if self._odometer is not None and entry.trading:
-            self._odometer.sending(bound, req_id, time_ns() // 1000)
+        if entry.trading:
+            self._bare[req_id] = bound
+            if self._odometer is not None:
+                self._odometer.sending(bound, req_id, time_ns() // 1000)
         return req_id
+
+    def _add_trading(self, dialect: Dialect, bound: Bound, trading: Trading) -> None:
+        commands = trading.prepare(bound)
+        if self._follow is not None:
+            link = self._link(dialect, bound.entry.access)
+            self._listen(link)
+            self._held_back += [(link, command) for command in commands]
+            return
+        for command in commands:
+            link = self._link(dialect, bound.entry.access)
+            self._request(link, command)
+
+    def _request(self, link: Link, command: Command) -> None:
+        assert self._trading is not None  # noqa: S101 - whose command it is
+        req_id = link.protocol.request(command.bound, monotonic())
+        self._trading.expect(command, req_id)
+        if self._odometer is not None:
+            self._odometer.sending(command.bound, req_id, time_ns() // 1000)
+
+    @staticmethod
+    def _listen(link: Link) -> None:
+        """Subscribe to what tells of orders."""
+        for name in CHANNELS:
+            entry = find(ENTRIES, name)
+            assert entry is not None  # noqa: S101 - it is there
+            link.protocol.subscribe(Bound(entry, {}), monotonic())
+
+    def _link(self, dialect: Dialect, access: str) -> Link:
+        key = dialect.api, access
+        if key not in self._links:
+            self._links[key] = self._make_link(dialect, access)
+        return self._links[key]
 
     def _make_backfill(self, link: Link) -> Backfill:
         from krakenws.net.backfill import Backfill
@@ -241,23 +303,26 @@ class Run:
 
         return Backfill(link.protocol, RestClient(self._options, self._redactor))
 
-    def _make_link(self, dialect: Dialect, access: str) -> Link:
+    def _make_link(self, dialect: Dialect, access: str, *, looks: bool = False) -> Link:
         private = access == PRIVATE
-        url = self._options.private_url if private else self._options.public_url
+        options = replace(self._options, reconnect=_FOR_EVER) if looks else self._options
+        url = options.private_url if private else options.public_url
         protocol = ClientProtocol(
             dialect,
-            self._options,
+            options,
             access,
             jitter=lambda: int.from_bytes(urandom(4), "big") / 2**32,
-            detail=self._looks_closely,
+            detail=looks or self._looks_closely,
         )
         target = parse_url(url.rstrip("/") + dialect.path)
-        return Link(access, len(self._links) + 1, target, protocol)
+        link = Link(access, len(self._numbered) + 1, target, protocol, looks=looks)
+        self._numbered[link.number] = link
+        return link
 
     @property
     def _looks_closely(self) -> bool:
         """Whether each data frame matters by itself: to the output, to a count, to the account at the end."""
-        counts = self._left is not None or self._summarize is not None
+        counts = self._left is not None or self._summarize is not None or self._follow is not None
         return self._sink.wants_events or self._options.strict or counts
 
     # ---- the loop
@@ -273,7 +338,8 @@ class Run:
             while not self._is_over():
                 if self._attendant is not None:
                     self._attendant.attend(monotonic())
-                for link in self._links.values():
+                self._look()
+                for link in self._every():
                     self._obey(link)
                 if self._is_over():
                     break
@@ -292,8 +358,16 @@ class Run:
             if summary.channels:
                 self._summarize(summary)
 
+    def _every(self) -> list[Link]:
+        links = [*self._links.values()]
+        return links if self._looker is None else [*links, self._looker]
+
     def _is_over(self) -> bool:
-        if self._stop.set or self._left == 0:
+        if self._stop.urgent:
+            return True
+        if self._trading is not None and self._trading.busy:  # verdicts are waited for, whatever else happens
+            return False
+        if self._stop.set or self._left == 0 or (self._follow is not None and self._follow.over):
             return True
         if self._end_at is not None and monotonic() >= self._end_at:
             return True
@@ -308,7 +382,12 @@ class Run:
     def _obey(self, link: Link) -> None:
         protocol = link.protocol
         if protocol.token_refused and link.transport is not None and link.errand is None:
-            self._renew_token(link)
+            try:
+                self._renew_token(link)
+            except CredentialsError as refused:
+                if not link.looks:
+                    raise
+                self._lost(link, str(refused), at_least_s=POLITE_S)
         if protocol.wants == CONNECT:
             self._connect(link)
         self._send(link)
@@ -317,10 +396,16 @@ class Run:
 
     def _wait(self) -> None:
         """Wait for bytes or for the next deadline, and take what is there."""
-        due = self._end_at
+        trading = self._trading
+        due = None if trading is not None and trading.busy else self._end_at
         if self._attendant is not None:
             due = self._attendant.next_deadline()
-        for link in self._links.values():
+        if trading is not None:
+            looks_at = trading.look_ups.next_deadline()
+            if looks_at is not None and (due is None or looks_at < due):
+                due = looks_at
+            self._poller.watch(_LOOKING, trading.look_ups.watched)
+        for link in self._every():
             transport, errand, backfill = link.transport, link.errand, link.backfill
             for at in (
                 link.protocol.next_deadline(),
@@ -340,6 +425,8 @@ class Run:
         for number in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
             if number == _OUTPUT:
                 self._sink.drained()
+            elif number == _LOOKING and trading is not None:
+                self._tell_verdicts(trading.look_ups.collect())
             elif number > _FILLING:
                 self._fill(self._numbered[number - _FILLING])
             elif number > 0:
@@ -357,7 +444,9 @@ class Run:
             self._on_deadline(now)
 
     def _on_deadline(self, now: float) -> None:
-        for link in self._links.values():
+        if self._trading is not None:
+            self._tell_verdicts(self._trading.look_ups.on_deadline(now))
+        for link in self._every():
             transport = link.transport
             next_address_at = transport.next_deadline if transport else None
             if next_address_at is not None and next_address_at <= now:
@@ -377,6 +466,32 @@ class Run:
         if link.backfill is not None:
             filled = link.backfill.collect(time_ns(), monotonic())
             self._tell(link, [], filled)
+
+    # ---- look-ups
+
+    def _look(self) -> None:
+        """Tell the verdicts that are known; keep a connection for look-ups while anything is looked for."""
+        trading = self._trading
+        if trading is None:
+            return
+        self._tell_verdicts(trading.told())
+        if self._held_back and self._follow is not None and self._follow.ready:
+            for link, command in self._held_back:
+                self._request(link, command)
+            self._held_back.clear()
+        if trading.look_ups and self._looker is None:
+            self._looker = self._make_link(V1, PRIVATE, looks=True)
+            self._listen(self._looker)
+        elif not trading.look_ups and self._looker is not None:
+            self._looker.drop()
+            self._looker.end_errand()
+            for key in (self._looker.number, -self._looker.number):
+                self._poller.watch(key, ())
+            self._looker = None
+
+    def _tell_verdicts(self, events: Sequence[Event]) -> None:
+        if events:
+            self._write([], [*events])
 
     # ---- connecting
 
@@ -435,6 +550,10 @@ class Run:
             result = errand.result()
         except (ConnectionFailed, RequestRejected) as failed:
             self._lost(link, str(failed), at_least_s=patience_s(failed))
+        except CredentialsError as failed:
+            if not link.looks:
+                raise
+            self._lost(link, str(failed), at_least_s=POLITE_S)
         else:
             errand.then(link, result)
 
@@ -551,8 +670,12 @@ class Run:
         received_ns, now = time_ns(), monotonic()
         if link.token is not None and not self._options.show_token:
             frames = self._clean(frames)
-        if self._left is None:
+        if self._left is None or link.looks:
             self._deliver(link, frames, link.protocol.receive(frames, received_ns, now))
+            return
+        if self._left == 0:  # only a verdict is waited for
+            events = link.protocol.receive(frames, received_ns, now)
+            self._deliver(link, [], [event for event in events if type(event) is not Update])
             return
         for frame in frames:
             events = link.protocol.receive([frame], received_ns, now)
@@ -570,7 +693,7 @@ class Run:
 
     def _closed(self, link: Link, websocket: WebSocket) -> None:
         if websocket.failure is not None:
-            if self._options.strict:
+            if self._options.strict and not link.looks:
                 raise websocket.failure
             self._lost(link, str(websocket.failure))
             return
@@ -590,19 +713,28 @@ class Run:
         websocket, transport = link.websocket, link.transport
         if websocket is None or transport is None:
             return
+        trading = None if link.looks else self._trading
+        if trading is not None and websocket.open:
+            trading.leave(link.protocol)
         frames = link.protocol.frames_to_send() if websocket.open else []
         for frame in frames:
             websocket.send(frame)
         out = websocket.bytes_to_send()
         if out:
             transport.write(out)
-        if frames and not self._sink.wants_events:  # only now: it may fail, and what left has left
+        if frames and trading is not None:
+            trading.left()
+        if frames and not self._sink.wants_events and not link.looks:  # only now: what left has left
             shown = frames if self._options.show_token else [*map(self._redactor.clean_bytes, frames)]
             self._sink.sent(shown)
 
     # ---- what happened
 
     def _deliver(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
+        if link.looks:
+            assert self._trading is not None  # noqa: S101 - whose link it is
+            self._tell_verdicts(self._trading.look_ups.heed(events))
+            return
         if link.backfill is not None:
             link.backfill.heed(events, monotonic())
         if self._odometer is not None and link.name == PRIVATE:
@@ -610,6 +742,13 @@ class Run:
         self._tell(link, frames, events)
 
     def _tell(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
+        if self._trading is not None:
+            events = self._trading.heed(events)
+        self._write(frames, events, link)
+
+    def _write(self, frames: list[bytes], events: list[Update | Event], link: Link | None = None) -> None:
+        if self._follow is not None:
+            events = self._follow.heed(events)
         try:
             if not self._sink.wants_events:
                 if frames:
@@ -639,14 +778,14 @@ class Run:
         if self._sink.wants_events:
             self._sink.write([event])
 
-    def _heed(self, link: Link, event: Event) -> None:
+    def _heed(self, link: Link | None, event: Event) -> None:
         """What people are told on stderr, and what decides the exit code."""
         if isinstance(event, Reply | Rejected | Unanswered):
-            key = next(key for key, its in self._links.items() if its is link)
-            self._verdicts.append((self._commands.pop((*key, event.req_id), None), event))
+            self._bare.pop(event.req_id, None)
+            self.verdicts.answered(event)
         elif isinstance(event, Refused):
-            self._refused.append(event)
-            if not link.protocol.idle:  # else the end of the run says so
+            self.verdicts.refused(event)
+            if link is not None and not link.protocol.idle:  # else the end of the run says so
                 what = f"{event.channel} {event.symbol}".strip() or "a subscription"
                 self._note(f"{what} refused: {event.error}")
         elif isinstance(event, Deferred):
@@ -655,7 +794,7 @@ class Run:
         elif isinstance(event, Disconnected):
             if event.retry_in_s is not None:
                 when = f"in {event.retry_in_s:.1f} s" if event.retry_in_s else "now"
-                what = "connection lost" if link.stood else "endpoint not connected"
+                what = "connection lost" if link is not None and link.stood else "endpoint not connected"
                 self._note(f"{event.endpoint} {what}: {event.cause}; connecting again {when}")
         elif said := doubt_of(event):
             self._doubted = self._doubted or said
@@ -666,7 +805,11 @@ class Run:
 
     def _say_goodbye(self) -> None:
         """Send close frames and give them a moment: a socket closed with unread data takes them along."""
-        open_ = [link for link in self._links.values() if link.websocket is not None]
+        if self._trading is not None:
+            self._trading.look_ups.finish()
+            self._poller.watch(_LOOKING, ())
+        every = self._every()
+        open_ = [link for link in every if link.websocket is not None]
         for link in open_:
             assert link.websocket is not None and link.transport is not None  # noqa: S101, PT018 - filtered
             if link.websocket.open:
@@ -675,7 +818,7 @@ class Run:
             link.transport.end_writing()
         until = monotonic() + _GOODBYE_S
         self._poller.watch(_OUTPUT, ())
-        for link in self._links.values():
+        for link in every:
             link.end_errand()
             self._poller.watch(-link.number, ())
             if link.backfill is not None:
@@ -693,12 +836,12 @@ class Run:
                 if data is None or (data and link.websocket and _has_closed(link.websocket, data)):
                     self._poller.watch(number, ())
                     open_.remove(link)
-        for link in self._links.values():
+        for link in every:
             link.drop()
 
     def forget(self) -> None:
         """Forget the answers so far, for `judge` too: a run of weeks must not grow by them."""
-        self._verdicts.clear()
+        self.verdicts.forget()
 
     def judge(self, *, unsent_is_failure: bool = True) -> None:
         """Raise what the run ended with, the gravest first; return when it ended well.
@@ -706,51 +849,15 @@ class Run:
         Raises:
             KrakenWSError: its `exit_code` is the process's.
         """
-        trading = self._waiting()
-        self.judge_unknown()
-        for _, event in self._verdicts:
-            if isinstance(event, Rejected):
-                raise _refusal(event.method, event.error)
-        for link in self._links.values():
-            if link.protocol.failure:
-                raise ConnectionFailed(_at(link, link.protocol.failure))
-        if trading and unsent_is_failure:
-            name = trading[0].entry.name
-            raise ConnectionFailed(f"{name} was not sent: stopped before the connection was ready")
-        for _, event in self._verdicts:
-            if isinstance(event, Unanswered):
-                raise ConnectionFailed(f"{event.method}: {event.hint}")
-        if self._refused and self._streams and not any(link.protocol.routes for link in self._links.values()):
-            last = self._refused[-1]
-            raise _refusal(f"{last.channel} {last.symbol}".strip(), last.error)
-
-    def _waiting(self) -> list[Bound]:
-        return [bound for bound in self._commands.values() if bound.entry.trading]
-
-    @property
-    def traded(self) -> bool:
-        """Whether a trading command left: whatever else went wrong, the same line must not be tried again."""
-        answered = any(bound is not None and bound.entry.trading for bound, _ in self._verdicts)
-        return answered or any(self._has_left(bound) for bound in self._waiting())
-
-    def _has_left(self, bound: Bound) -> bool:
-        return any(link.protocol.has_sent(bound) for link in self._links.values())
-
-    def judge_unknown(self) -> None:
-        """Raise if an order left and has no answer: that outweighs everything (interface.md section 4).
-
-        Raises:
-            OutcomeUnknown: it did.
-        """
-        for bound, event in self._verdicts:
-            if isinstance(event, Unanswered) and bound and bound.entry.trading:
-                raise OutcomeUnknown(f"{event.method}: outcome unknown: {event.hint}")
-        for bound in self._waiting():
-            if self._has_left(bound):
-                raise OutcomeUnknown(
-                    f"{bound.entry.name} was sent and not answered before the end: its outcome is unknown;"
-                    " look at open orders and own trades before sending it again"
-                )
+        links = self._links.values()
+        failures = [_at(link, link.protocol.failure) for link in links if link.protocol.failure]
+        streaming = not self._streams or any(link.protocol.routes for link in links)
+        for bound in self._bare.values():  # beside `Trading`, as a guard's
+            sent = any(link.protocol.has_sent(bound) for link in links)
+            self.verdicts.left_over(bound, sent=sent)
+        self.verdicts.judge(failures, streaming=streaming, unsent_is_failure=unsent_is_failure)
+        if self._follow is not None:
+            self._follow.judge()
 
 
 def _at(link: Link, failure: str) -> str:
@@ -778,8 +885,3 @@ def patience_s(error: KrakenWSError) -> float:
 def _has_closed(websocket: WebSocket, data: bytes) -> bool:
     websocket.receive(data)
     return websocket.close_code is not None or websocket.failure is not None
-
-
-def _refusal(what: str, error: str) -> KrakenWSError:
-    message = f"{what or 'request'} refused: {error}"
-    return CredentialsError(message) if error.startswith(_AUTH_ERRORS) else RequestRejected(message, error)

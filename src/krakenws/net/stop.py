@@ -36,6 +36,11 @@ class Signals:
         """A socket that becomes readable when a signal came."""
         return self._ours
 
+    @property
+    def urgent(self) -> bool:
+        """Whether the run is to end now, whatever is on its way."""
+        return self.set
+
     def heard(self) -> None:
         """Take notice of what came, so that `wakeup` is readable for the next signal only."""
         try:
@@ -68,11 +73,35 @@ class Stop(Signals):
     The signal sets `set` and makes `wakeup` readable, which ends the loop in order. Where the loop does not
     get to it because some call blocks, `Stopped` is raised in that call. (Not on Windows, which has no timer
     signals.)
+
+    While a request that trades is on its way (`hold`), the first signal only asks; the second one is obeyed.
+
+    Attributes:
+        set: a signal came.
     """
 
     def __init__(self) -> None:
         super().__init__((signal.SIGINT, signal.SIGTERM))
         self._has_timer = hasattr(signal, "setitimer")
+        self._count = 0
+        self._held = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether the run is to end now, whatever is on its way."""
+        return self.set and (not self._held or self._count > 1)
+
+    def hold(self) -> None:
+        """Let the first signal wait from here on."""
+        self._held = True
+        if self._count == 1:
+            self._arm(0.0)
+
+    def release(self) -> None:
+        """Obey the first signal again."""
+        if self._held and self.set:
+            self._arm(_PATIENCE_S)
+        self._held = False
 
     def __enter__(self) -> Stop:  # noqa: PYI034 - nobody derives from it, and typing costs start-up
         super().__enter__()
@@ -81,14 +110,19 @@ class Stop(Signals):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._has_timer:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self._arm(0.0)
         super().__exit__()
+
+    def _arm(self, patience_s: float) -> None:
+        """Raise `Stopped` after a time, and again; 0 for never."""
+        if self._has_timer:
+            signal.setitimer(signal.ITIMER_REAL, patience_s, patience_s)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.set = True
-        if self._has_timer:
-            signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S, _PATIENCE_S)
+        self._count += 1
+        if self.urgent:
+            self._arm(_PATIENCE_S)
 
     def _on_timer(self, _number: int, _frame: FrameType | None) -> None:
         raise Stopped

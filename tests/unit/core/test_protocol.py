@@ -527,13 +527,31 @@ def test_a_second_answer_is_a_violation_that_says_so() -> None:
     assert late.cause == f"one more answer to cancelAll {talk.ids[0]}, which had ended"
 
 
-def test_an_answer_without_number_is_taken_when_one_waits_and_not_when_two_do() -> None:
+def test_a_refusal_without_number_is_taken_when_one_waits_and_not_when_two_do() -> None:
+    refused = answer("cancelAllStatus", errorMessage="EGeneral:Invalid arguments")
     talk = Talk("cancelAll")
     talk.open("t")
-    assert kinds(talk.hear(answer("cancelAllStatus", count=0))) == [Reply]
+    assert kinds(talk.hear(refused)) == [Rejected]
     talk.want("cancelAll")
     talk.want("cancelAll")
+    assert kinds(talk.hear(refused)) == [Violation]
+
+
+def test_an_acceptance_without_number_is_nobodys() -> None:
+    """Ours all carry one, which the exchange echoes."""
+    talk = Talk("cancelAll")
+    talk.open("t")
     assert kinds(talk.hear(answer("cancelAllStatus", count=0))) == [Violation]
+
+
+def test_a_refusal_without_number_may_be_that_of_a_request_whose_answer_is_overdue() -> None:
+    talk = Talk("openOrders", "cancelAll")
+    talk.open("t")
+    talk.ack("openOrders", "")
+    talk.pass_time(5.0)
+    talk.want("cancelAll")
+    refused = answer("cancelAllStatus", errorMessage="EGeneral:Invalid arguments")
+    assert kinds(talk.hear(refused)) == [Violation]
 
 
 def test_a_cancel_of_three_orders_takes_three_answers() -> None:
@@ -584,8 +602,8 @@ def test_a_request_unanswered_in_time_is_unknown_and_never_sent_again() -> None:
     events = talk.pass_time(5.0)
     (unanswered,) = [event for event in events if type(event) is Unanswered]
     assert "look at open orders" in unanswered.hint
-    late = talk.hear(answer("cancelAllStatus", reqid=talk.ids[0], count=1))
-    assert kinds(late) == [Violation]
+    late = answer("cancelAllStatus", reqid=talk.ids[0], count=1)
+    assert kinds(talk.hear(late, late)) == [Reply, Violation]
     talk.lose()
     talk.reopen()
     assert [message["event"] for message in talk.sent() if message["event"] == "cancelAll"] == []

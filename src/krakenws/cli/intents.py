@@ -1,0 +1,187 @@
+"""What trading commands need of this machine (a journal, a key for look-ups), and the tools about intents."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from time import gmtime, strftime, time_ns
+
+from krakenws.core.intents import OPEN, REJECTED, SETTLED
+from krakenws.errors import CredentialsError, UsageError
+from krakenws.journal import Journal
+from krakenws.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from krakenws.cli.commands import Context
+    from krakenws.core.exposure import Exposure
+    from krakenws.core.inquiry import Question
+    from krakenws.core.intents import Intent
+    from krakenws.core.policy import Verdict
+    from krakenws.net.facts import MakeRun
+    from krakenws.net.rest import ApiKey
+    from krakenws.net.stop import Stop
+    from krakenws.net.trading import Check, Trading
+
+_REMEMBERED_NS = 30 * 86400 * 1_000_000_000
+LISTED = 50
+"""Intents that are listed without `--count`."""
+
+
+def open_journal() -> Journal:
+    """Return the journal; its file is opened when first needed."""
+    return Journal(State(durable=True))
+
+
+class History:
+    """What a policy is told of earlier orders: those of this endpoint and, as far as known, this account."""
+
+    def __init__(self, journal: Journal, endpoint: str, account: str) -> None:
+        self._journal = journal
+        self._endpoint = endpoint
+        self._account = account
+
+    def sent_since(self, since_ns: int) -> list[Exposure]:
+        """Return what was sent since then and not rejected."""
+        return [_exposure(intent) for intent in self._placed(since_ns) if intent.state != REJECTED]
+
+    def last_verdicts(self, count: int) -> list[Verdict]:
+        """Return how the last orders ended, newest first; of the last thirty days."""
+        from krakenws.core.policy import Verdict
+
+        placed = self._placed(time_ns() - _REMEMBERED_NS)
+        ended = [intent for intent in placed if intent.state not in {OPEN, SETTLED}]
+        return [Verdict(intent.state, intent.created_ns) for intent in ended[::-1][:count]]
+
+    def _placed(self, since_ns: int) -> list[Intent]:
+        from krakenws.core.ordercheck import PLACING
+
+        return [
+            intent
+            for intent in self._journal.since(since_ns)
+            if intent.method in PLACING
+            and intent.is_of(self._endpoint, self._account)
+            and intent.sent.get("validate") not in {True, "true"}
+        ]
+
+
+def _exposure(intent: Intent) -> Exposure:
+    """Return what an order came to at most; one that was sent without a policy is weighed now."""
+    from krakenws.core.catalog import Bound, find
+    from krakenws.core.exposure import Exposure, Sizing
+    from krakenws.core.v1 import ENTRIES
+
+    if intent.exposure:
+        return Exposure(**intent.exposure)
+    entry = find(ENTRIES, intent.method)
+    assert entry is not None  # noqa: S101 - of `PLACING`
+    return Sizing(Bound(entry, dict(intent.sent))).exposure(None)
+
+
+def make_trading(context: Context, journal: Journal, stop: Stop, make_run: MakeRun | None = None) -> Trading:
+    """Return what the trading commands of a run go through; `make_run` is for what their policy asks."""
+    from krakenws.net.trading import Trading
+
+    try:
+        key = context.credentials().find_key()
+    except CredentialsError:  # a token is enough to trade; without a key REST is not asked
+        key = None
+    endpoint, account = context.options.private_url, "" if key is None else key.key_id
+    checks: tuple[Check, ...] = ()
+    if make_run is not None:
+        from krakenws.cli.orders import make_check
+
+        checks = (make_check(context, make_run, stop, History(journal, endpoint, account)),)
+    return Trading(
+        context.options,
+        journal,
+        stop,
+        endpoint=endpoint,
+        account=account,
+        ask=None if key is None else _asker(context, key),
+        note=context.note,
+        name=str(context.settings.get("intent", "")),
+        checks=checks,
+    )
+
+
+def _asker(context: Context, key: ApiKey) -> Callable[[Question], object]:
+    def ask(question: Question) -> object:
+        from krakenws.cli.commands import next_nonce
+        from krakenws.net.rest import RestClient
+
+        rest = RestClient(context.options, context.redactor)
+        return rest.private(question.path, dict(question.fields), key, lambda: next_nonce(key.key_id))
+
+    return ask
+
+
+def list_intents(words: Sequence[str], count: object) -> list[dict[str, object]]:
+    """Return the last intents as the fields that are shown.
+
+    Raises:
+        UsageError: there are words.
+    """
+    if words:
+        raise UsageError(f"intents takes no words: {words[0]}")
+    journal = open_journal()
+    try:
+        return [_fields(intent) for intent in journal.last(count if isinstance(count, int) else LISTED)]
+    finally:
+        journal.close()
+
+
+def _fields(intent: Intent) -> dict[str, object]:
+    from krakenws.core.inquiry import named
+
+    seconds, rest_ns = divmod(intent.created_ns, 1_000_000_000)
+    return {
+        "intent": intent.id + (f"/{intent.part}" if intent.part > 1 else ""),
+        "time": f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(seconds))}.{rest_ns // 1000:06d}Z",
+        "request": named(intent),
+        "state": intent.state,
+        "order_id": str(intent.result.get("order_id", "")),
+        "found": intent.found,
+        "error": intent.error,
+        "endpoint": intent.endpoint,
+    }
+
+
+def reconcile(context: Context, words: Sequence[str]) -> tuple[list[dict[str, object]], bool]:
+    """Look for every open intent; return what became of each, as fields to show, and whether all are settled.
+
+    Raises:
+        UsageError: there are words.
+        KrakenWSError: what broke it off.
+    """
+    if words:
+        raise UsageError(f"reconcile takes no words: {words[0]}")
+    from krakenws.net.loop import Run
+    from krakenws.net.stop import Stop, Stopped
+    from krakenws.sinks import Sink
+
+    journal = open_journal()
+    with Stop() as stop:
+        trading = make_trading(context, journal, stop)
+        ours, others = trading.adopt_open()
+        if others:
+            context.note(f"of another endpoint or API key, and left alone: {others} open intents")
+        run = Run(
+            context.options,
+            Sink(),
+            context.out,
+            redactor=context.redactor,
+            credentials=context.credentials(),
+            note=context.note,
+            warn=context.note,
+            tell_lag=context.note,
+            stop=stop,
+            budget=context.budget(),
+            trading=trading,
+        )
+        with suppress(Stopped):  # while it was ending anyway
+            run.run()
+    rows = [row for name in dict.fromkeys(intent.id for intent in ours) for row in journal.of(name)]
+    journal.close()
+    return [_fields(row) for row in rows], not any(row.pending for row in rows)

@@ -1,0 +1,153 @@
+"""The life of one order (`--follow`): its part of openOrders and ownTrades, and how it ended.
+
+The streams stand before the order is sent, so that nothing of it is missed. What comes before its id is known
+is held back. After a lost connection the new snapshots tell: an order that is not open any more has ended,
+and its fills say whether it was filled; if they do not, how it ended is not known.
+"""
+
+from __future__ import annotations
+
+from krakenws.core.events import Disconnected, Refused, Reply, Subscribed, Unanswered, Update
+from krakenws.core.events import Rejected as Rejection
+from krakenws.errors import OutcomeUnknown, RequestRejected
+from krakenws.net.lookups import CHANNELS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from krakenws.core.events import Event
+
+FILLED, CANCELED, EXPIRED = "closed", "canceled", "expired"
+
+
+class Follow:
+    """One order that is followed.
+
+    Attributes:
+        order_id: the exchange's id of it, "" until it is known.
+        over: nothing more is to come: it has ended, or there is no such order.
+    """
+
+    __slots__ = (
+        "_fills",
+        "_held",
+        "_live",
+        "_missed",
+        "_qty",
+        "_reason",
+        "_snapshots",
+        "_status",
+        "order_id",
+        "over",
+    )
+
+    def __init__(self) -> None:
+        self.order_id = ""
+        self.over = False
+        self._live: set[str] = set()
+        self._held: list[Update] = []
+        self._missed = False
+        self._snapshots: dict[str, bool] = {}
+        self._fills: dict[str, str] = {}
+        self._status = ""
+        self._qty = ""
+        self._reason = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether both streams stand, so that the order may be sent."""
+        return self._live.issuperset(CHANNELS)
+
+    def heed(self, events: Sequence[Update | Event]) -> list[Update | Event]:
+        """Return what is told of the order: the answer, and its part of the streams."""
+        told: list[Update | Event] = []
+        for event in events:
+            if isinstance(event, Update):
+                self._held.append(event)
+                told += self._release()
+                continue
+            told.append(event)
+            if isinstance(event, Reply):
+                self.order_id = str(event.result.get("order_id", ""))
+                self.over = self.over or not self.order_id
+                self._missed = self._missed or not self.ready  # of an earlier run
+                told += self._release()
+            elif isinstance(event, Rejection | Unanswered):
+                self.over = True
+            elif isinstance(event, Subscribed):
+                self._live.add(event.channel)
+            elif isinstance(event, Refused):
+                self.over = True
+            elif isinstance(event, Disconnected):
+                self._missed = True
+                self._snapshots.clear()
+        return told
+
+    def _release(self) -> list[Update]:
+        if not self.order_id:
+            return []
+        held, self._held = self._held, []
+        return [told for update in held if (told := self._part(update)) is not None]
+
+    def _part(self, update: Update) -> Update | None:
+        """Return what an update says of the order, None if it says nothing."""
+        channel = update.route.channel
+        own = [
+            {name: fields}
+            for part in update.body
+            if isinstance(part, dict)
+            for name, fields in part.items()
+            if isinstance(fields, dict) and self.order_id == (fields.get("ordertxid") or name)
+        ]
+        for part in own:
+            for name, fields in part.items():
+                self._learn(channel, name, fields)
+        if update.snapshot:
+            self._snapshots[channel] = bool(own)
+        self._look_whether_over()
+        if not own:
+            return None
+        return Update(update.route, update.frame, update.received_ns, update.snapshot, None, own)
+
+    def _learn(self, channel: str, name: str, fields: dict[str, Any]) -> None:
+        if channel == "ownTrades":
+            self._fills[name] = str(fields.get("vol", "0"))
+            return
+        self._status = str(fields.get("status") or self._status)
+        self._qty = str(fields.get("vol") or self._qty)
+        self._reason = str(fields.get("cancel_reason") or self._reason)
+
+    def _look_whether_over(self) -> None:
+        if self._status in {FILLED, CANCELED, EXPIRED}:
+            self.over = True
+        elif self._missed and len(self._snapshots) == len(CHANNELS) and not self._snapshots["openOrders"]:
+            self.over = True
+            self._status = FILLED if self._is_filled() else ""
+
+    def _is_filled(self) -> bool:
+        from decimal import Decimal
+
+        try:
+            return bool(self._qty) and sum(map(Decimal, self._fills.values())) >= Decimal(self._qty)
+        except ArithmeticError:
+            return False
+
+    def judge(self) -> None:
+        """Raise what the order ended with, unless it was filled.
+
+        Raises:
+            RequestRejected: it was cancelled or has expired.
+            OutcomeUnknown: it has not ended, or nobody told how.
+        """
+        if not self.order_id or self._status == FILLED:
+            return
+        if self._status in {CANCELED, EXPIRED}:
+            why = f" ({self._reason})" if self._reason else ""
+            raise RequestRejected(f"{self.order_id} was {self._status}{why}", self._status)
+        if self.over:
+            raise OutcomeUnknown(
+                f"{self.order_id} ended while nobody listened, and how is not known: look at your trades"
+            )
+        raise OutcomeUnknown(f"{self.order_id} was accepted and has not ended: it is not followed any more")

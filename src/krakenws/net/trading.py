@@ -1,0 +1,419 @@
+"""The one way a trading command takes, whoever gives it: checked, named, on the disk, sent once, settled.
+
+    prepare: checks and policy ─▶ a number of ours ─▶ one request an order to cancel
+    leave:   its rows in the journal, fsync ─▶ the frame may leave                        (no row, no frame)
+    heed:    answer ─▶ verdict ─▶ journal ─▶ event
+             none, or one that proves nothing ─▶ look-ups ─▶ verdict: accepted, rejected, or unknown
+
+A request is never sent again. A look-up listens to openOrders and ownTrades on a connection of its own, as
+the one that lost the answer may be dead without knowing, and asks REST when there is an API key, each time in
+a thread. `core.inquiry` says what that proves. An answer that comes late ends the look-up.
+
+An order without a number of the user's gets one, by which it can be found. Kraken refuses to edit an order
+that has a `cl_ord_id` (v1.md 9.3); therefore it is a random `userref` for those that might be edited, and a
+`cl_ord_id` for those that cannot be anyway.
+"""
+
+from __future__ import annotations
+
+from os import getpid, urandom
+from time import time_ns
+
+from krakenws.core.catalog import Bound, shown
+from krakenws.core.events import Rejected, Reply, Unanswered
+from krakenws.core.inquiry import advice, mark_of, named, order_of
+from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError
+from krakenws.core.requests import only_validates
+from krakenws.errors import SinkError, UsageError
+from krakenws.net.lookups import LookUps
+from krakenws.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Protocol
+
+    from krakenws.core.catalog import Values
+    from krakenws.core.events import Answered, Event, Update
+    from krakenws.core.protocol import ClientProtocol
+    from krakenws.net.lookups import Ask, Ledger
+    from krakenws.options import Options
+
+    class Signals(Protocol):
+        """What trading needs of signals (`krakenws.net.stop.Stop`): let them wait, or not any more."""
+
+        def hold(self) -> None: ...  # noqa: D102
+        def release(self) -> None: ...  # noqa: D102
+
+    Check = Callable[[Bound], Mapping[str, str] | None]
+    """Raises `KrakenWSError` for what must not be sent; else returns what it may come to, if it is known."""
+
+BEFORE_ROW, ROW, LEFT, ANSWERED, SETTLED = "before row", "row", "left", "answered", "settled"
+RECONCILE = "'krakenws reconcile' looks again"
+_FORGOTTEN_NS = 60 * 1_000_000_000
+"""An intent that is open for longer is told at the start of a run."""
+_PROVES_NOTHING = ("EGeneral:Internal error", "EService:Timeout")
+"""Refusals after which the request may have been carried out all the same."""
+
+
+def reached(_point: str) -> None:
+    """Do nothing: at these points tests cut the process. Points are the constants of this module."""
+
+
+class Command:
+    """One request of a trading command, from its words to its verdict.
+
+    Attributes:
+        bound: as it goes on the wire.
+        asked: its parameters as typed.
+        exposure: what it may come to, if a check has found out.
+        id: the name of its intent, of which it is this
+        part: from 1.
+        intent: its row, made when it leaves; None before.
+    """
+
+    __slots__ = ("asked", "bound", "exposure", "id", "intent", "part")
+
+    def __init__(self, bound: Bound, asked: Values, exposure: Mapping[str, str], id_: str, part: int) -> None:
+        self.bound = bound
+        self.asked = asked
+        self.exposure = exposure
+        self.id = id_
+        self.part = part
+        self.intent: Intent | None = None
+
+
+class Trading:
+    """The trading commands of a run.
+
+    Args:
+        options: deadlines.
+        ledger: the journal.
+        stop: signals, which wait while a request is on its way.
+        endpoint: the URL that commands go to, and
+        account: whose they are: intents of others are left alone.
+        ask: makes a REST call with the user's key, None without one.
+        note: takes a sentence for people.
+        name: the user's name for the one command of this run, or "".
+        checks: what a command must pass before anything else: its rules, then the user's policy.
+
+    Attributes:
+        look_ups: what is looked for.
+        traded: whether a trading command left, in this run or before under the same name.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        ledger: Ledger,
+        stop: Signals,
+        *,
+        endpoint: str,
+        account: str,
+        ask: Ask | None,
+        note: Callable[[str], None],
+        name: str = "",
+        checks: Sequence[Check] = (),
+    ) -> None:
+        self._ledger = ledger
+        self._stop = stop
+        self._endpoint = endpoint
+        self._account = account
+        self._note = note
+        self._name = name
+        self._checks = checks
+        self._unsent: list[Command] = []
+        self._commands: dict[int, Command] = {}
+        self._told: list[Event] = []
+        self._begun = False
+        self._marks: set[str] = set()
+        self.look_ups = LookUps(options, ledger, ask, note, self._conclude)
+        self.traded = False
+
+    # ---- before
+
+    def prepare(self, bound: Bound) -> list[Command]:
+        """Return the requests that a command becomes; none if its name was used before, and is answered so.
+
+        Raises:
+            UsageError: the name stands for another command.
+            KrakenWSError: a check forbids it.
+            SinkError: the journal cannot be read: then nothing may be sent.
+        """
+        if self._begun and self._name:
+            raise UsageError("--intent names one command: run the others by themselves")
+        self._begin()
+        if self._name and (known := self._ledger.of(self._name)):
+            self._recall(bound, known)
+            return []
+        exposure: Mapping[str, str] = {}
+        for check in self._checks:
+            exposure = check(bound) or exposure
+        asked = {name: value for name, value in bound.values.items() if name != "reqid"}
+        parts = requests_of(bound, self._free_userref)
+        id_ = self._name or urandom(8).hex()
+        commands = [Command(part, asked, exposure, id_, at) for at, part in enumerate(parts, 1)]
+        self._unsent += commands
+        return commands
+
+    def _begin(self) -> None:
+        """Look at the journal once: which numbers are in use, and what was left open."""
+        if self._begun:
+            return
+        self._begun = True
+        pending = self._ledger.pending()
+        self._marks = {mark[1] for intent in pending if (mark := mark_of(intent))}
+        forgotten_ns = time_ns() - _FORGOTTEN_NS
+        old = sum(intent.created_ns < forgotten_ns and self._is_ours(intent) for intent in pending)
+        if old:
+            what = "1 earlier request has" if old == 1 else f"{old} earlier requests have"
+            self._note(f"{what} an unknown outcome: {RECONCILE}, 'krakenws intents' lists")
+
+    def _is_ours(self, intent: Intent) -> bool:
+        return intent.is_of(self._endpoint, self._account)
+
+    def _free_userref(self) -> str:
+        while True:
+            number = draw_userref()
+            if number not in self._marks:
+                self._marks.add(number)
+                return number
+
+    def expect(self, command: Command, req_id: int) -> None:
+        """A command waits for its connection, under this number."""
+        self._commands[req_id] = command
+
+    def leave(self, protocol: ClientProtocol) -> None:
+        """Write the rows of what is about to leave; what may not leave is withdrawn.
+
+        Raises:
+            SinkError: they could not be written: nothing may leave.
+        """
+        leaving = [
+            (request, self._commands[request.req_id]) for request in protocol.leaving if request.entry.trading
+        ]
+        if not leaving:
+            return
+        created_ns = time_ns()
+        intents = [self._intent(command, request.req_id, created_ns) for request, command in leaving]
+        reached(BEFORE_ROW)
+        try:
+            self._ledger.begin(intents)
+        except IntentTakenError:
+            self._unsent.clear()
+            for request, _ in leaving:
+                protocol.withdraw(request)
+                del self._commands[request.req_id]
+            command = leaving[0][1]
+            self._recall(Bound(command.bound.entry, command.asked), self._ledger.of(self._name))
+            return
+        for intent, (_, command) in zip(intents, leaving, strict=True):
+            command.intent = intent
+        self._unsent = [command for command in self._unsent if command.intent is None]
+        self.traded = True
+        self._stop.hold()
+        reached(ROW)
+
+    def _intent(self, command: Command, req_id: int, created_ns: int) -> Intent:
+        return Intent(
+            command.id,
+            command.part,
+            bool(self._name),
+            command.bound.entry.name,
+            command.asked,
+            {name: value for name, value in command.bound.values.items() if name != "reqid"},
+            req_id,
+            self._endpoint,
+            self._account,
+            getpid(),
+            created_ns,
+            command.exposure,
+        )
+
+    def left(self) -> None:
+        """What was to leave has left."""
+        reached(LEFT)
+
+    # ---- after
+
+    @property
+    def waiting(self) -> list[Bound]:
+        """The commands that have not left."""
+        return [command.bound for command in self._unsent]
+
+    @property
+    def owed(self) -> list[Intent]:
+        """The intents of this run that have left and have no verdict yet."""
+        sent = [command.intent for command in self._commands.values() if command.intent]
+        return [*(intent for intent in sent if intent.state == OPEN), *self.look_ups.adopted]
+
+    @property
+    def busy(self) -> bool:
+        """Whether a verdict is owed or to be told."""
+        return bool(self._told or self.look_ups or self.owed)
+
+    def heed(self, events: Sequence[Update | Event]) -> list[Update | Event]:
+        """Return what is to be told of what happened: verdicts in place of answers."""
+        told: list[Update | Event] = []
+        for event in events:
+            if isinstance(event, Reply | Rejected | Unanswered):
+                command = self._commands.get(event.req_id)
+                if command is not None and command.bound.entry.name == event.method:
+                    told += self._answered(command, event)
+                    continue
+            told.append(event)
+        return told
+
+    def _answered(self, command: Command, event: Answered) -> list[Event]:
+        intent = command.intent
+        if intent is None:  # held back: it never left
+            self._unsent.remove(self._commands.pop(event.req_id))
+            return [event]
+        if intent.state == UNKNOWN and not isinstance(event, Unanswered):
+            self._told_late(intent, event)
+            return []  # it was told as unknown
+        if intent.state != OPEN:
+            return []  # a late answer to what was found
+        late = "late answer" if intent in self.look_ups else ""
+        if isinstance(event, Unanswered):
+            return self.look_ups.begin(intent, event.hint.partition("; look at")[0])
+        if isinstance(event, Reply):
+            told = self._conclude(replace(_ended(intent, ACCEPTED, late), result=event.result))
+            return [replace(told, validated=event.validated, rate=event.rate)]
+        assert isinstance(event, Rejected)  # noqa: S101 - the third of three
+        if event.error.startswith(_PROVES_NOTHING):
+            return self.look_ups.begin(intent, f"the exchange said {event.error}")
+        return [replace(self._conclude(_ended(intent, REJECTED, late, error=event.error)), rate=event.rate)]
+
+    def _told_late(self, intent: Intent, event: Answered) -> None:
+        """The answer to what was looked for in vain: the journal learns it, and people."""
+        if isinstance(event, Reply):
+            self._conclude(replace(_ended(intent, ACCEPTED, "late answer"), result=event.result))
+        elif isinstance(event, Rejected) and not event.error.startswith(_PROVES_NOTHING):
+            self._conclude(_ended(intent, REJECTED, "late answer", error=event.error))
+
+    def _conclude(self, intent: Intent) -> Event:
+        """Settle an intent in the journal, and return what is told of it."""
+        reached(ANSWERED)
+        try:
+            self._ledger.settle(intent)
+        except SinkError as error:  # the verdict is known all the same; the row stays open for `reconcile`
+            self._note(f"the journal could not be told that {intent.method} was {intent.state}: {error}")
+        reached(SETTLED)
+        if intent.found and intent.state != UNKNOWN:
+            what = " ".join(filter(None, (str(intent.result.get("order_id", "")), intent.error)))
+            self._note(f"{named(intent)}: {intent.state}{what and f', {what}'} (found: {intent.found})")
+        self.look_ups.end(intent)
+        for command in self._commands.values():
+            if command.intent is not None and command.intent.is_same(intent):
+                command.intent = intent
+        if not self.owed:
+            self._stop.release()
+        return told_of(intent)
+
+    # ---- names used before
+
+    def _recall(self, bound: Bound, known: list[Intent]) -> None:
+        """Answer a command whose name was used before with its verdict, and send nothing."""
+        first = known[0]
+        asked = {name: value for name, value in bound.values.items() if name != "reqid"}
+        if (first.method, dict(first.asked)) != (bound.entry.name, asked):
+            said = " ".join(f"{name}={shown(str(value))}" for name, value in first.asked.items())
+            raise UsageError(
+                f"the intent {self._name} stands for {first.method} {said}".rstrip() + ": use another name"
+            )
+        if not self._is_ours(first):
+            raise UsageError(
+                f"the intent {self._name} was used with {first.endpoint} or another key: use another name"
+            )
+        self.traded = True
+        self._note(f"the intent {self._name} was used before: this is its verdict, nothing was sent")
+        for intent in known:
+            if intent.pending:
+                self.adopt(intent, "its verdict is not known yet")
+            else:
+                self._told.append(told_of(replace(intent, found=intent.found or "journal")))
+
+    def adopt(self, intent: Intent, cause: str) -> None:
+        """Look for an intent of another run."""
+        self._stop.hold()
+        self._told += self.look_ups.begin(intent, cause, adopted=True)
+
+    def adopt_open(self) -> tuple[list[Intent], int]:
+        """Look for all open intents of this endpoint and account; return them, and how many are of others."""
+        self._begun = True
+        pending = self._ledger.pending()
+        ours = [intent for intent in pending if self._is_ours(intent)]
+        for intent in ours:
+            self.adopt(intent, "its outcome is not known yet")
+        return ours, len(pending) - len(ours)
+
+    def told(self) -> list[Event]:
+        """Return the verdicts that were known without looking, once."""
+        told, self._told = self._told, []
+        return told
+
+
+def _ended(intent: Intent, state: str, found: str, *, error: str = "") -> Intent:
+    return replace(intent, state=state, error=error, found=found, settled_ns=time_ns())
+
+
+def requests_of(bound: Bound, userref: Callable[[], str]) -> list[Bound]:
+    """Return the requests that a command leaves as: with a number of ours; one an order to cancel (quirk O5).
+
+    Args:
+        bound: as typed.
+        userref: gives a number for an order that has none.
+    """
+    values = _marked(bound, userref)
+    for name in ("txid", "cl_ord_id"):
+        listed = values.get(name)
+        if isinstance(listed, list) and len(listed) > 1:
+            return [Bound(bound.entry, {**values, name: [item]}) for item in listed]
+    return [Bound(bound.entry, values)]
+
+
+def draw_userref() -> str:
+    """Return a random number of 31 bits that is not 0."""
+    return str(int.from_bytes(urandom(4), "big") % ((1 << 31) - 1) + 1)
+
+
+def _marked(bound: Bound, userref: Callable[[], str]) -> Values:
+    """Return a command's values with a number of ours, if it places an order that has none."""
+    values, name = bound.values, bound.entry.name
+    if only_validates(bound):
+        return values
+    if name == "editOrder" and "newuserref" not in values:
+        return {**values, "newuserref": userref()}
+    if name != "addOrder" or "userref" in values or "cl_ord_id" in values:
+        return values
+    if _can_be_edited(values):
+        return {**values, "userref": userref()}
+    return {**values, "cl_ord_id": f"kw{urandom(8).hex()}"}
+
+
+def _can_be_edited(values: Values) -> bool:
+    """Source: v1.md 9.3."""
+    rests = values["ordertype"] not in {"market", "settle-position"} and values.get("timeinforce") != "IOC"
+    return rests and not any(name.startswith("close[") for name in values)
+
+
+def told_of(intent: Intent) -> Event:
+    """Return the event that tells an intent's verdict."""
+    at_ns, order, name = intent.settled_ns or time_ns(), order_of(intent), intent.id
+    method, req_id = intent.method, intent.req_id
+    if intent.state == ACCEPTED:
+        return Reply(at_ns, method, req_id, intent.result, order=order, intent=name, found=intent.found)
+    if intent.state == UNKNOWN:
+        kind, number = mark_of(intent) or ("", "")
+        return Unanswered(
+            at_ns,
+            method,
+            req_id,
+            f"{intent.error}; {advice(intent)}; {RECONCILE}",
+            order=order,
+            intent=name,
+            userref=int(number) if kind == "userref" else None,
+            cl_ord_id=number if kind == "cl_ord_id" else "",
+        )
+    return Rejected(at_ns, method, req_id, intent.error, order=order, intent=name, found=intent.found)

@@ -1,0 +1,107 @@
+"""How a run ends: what was answered, refused and lost, and the one exception that says so."""
+
+from __future__ import annotations
+
+from krakenws.core.events import Rejected, Unanswered
+from krakenws.core.inquiry import named
+from krakenws.errors import (
+    ConnectionFailed,
+    CredentialsError,
+    KrakenWSError,
+    OutcomeUnknown,
+    RequestRejected,
+)
+from krakenws.net.trading import RECONCILE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from krakenws.core.catalog import Bound
+    from krakenws.core.events import Answered, Refused
+    from krakenws.net.trading import Trading
+
+_AUTH_ERRORS = ("ESession:", "EGeneral:Permission denied", "EAPI:Invalid key", "EAuth:", "EAccount:")
+
+
+class Verdicts:
+    """What a run was told, in order.
+
+    Args:
+        trading: its trading commands, None when it has none.
+    """
+
+    def __init__(self, trading: Trading | None) -> None:
+        self._trading = trading
+        self._answered: list[Answered] = []
+        self._refused: list[Refused] = []
+        self._unsent: list[str] = []
+        self._in_flight: list[str] = []
+
+    def answered(self, event: Answered) -> None:
+        """Take the end of a request."""
+        self._answered.append(event)
+
+    def left_over(self, bound: Bound, *, sent: bool) -> None:
+        """Take a command beside `Trading` that has no answer, whether or not it was sent."""
+        (self._in_flight if sent else self._unsent).append(bound.entry.name)
+
+    def forget(self) -> None:
+        """Forget the answers so far."""
+        self._answered.clear()
+
+    def refused(self, event: Refused) -> None:
+        """Take a subscription that the exchange refused."""
+        self._refused.append(event)
+
+    @property
+    def traded(self) -> bool:
+        """Whether a trading command left: whatever else went wrong, the same line must not be tried again."""
+        return self._trading is not None and self._trading.traded
+
+    def judge(self, failures: Sequence[str], *, streaming: bool, unsent_is_failure: bool = True) -> None:
+        """Raise what the run ended with, the gravest first; return when it ended well.
+
+        Args:
+            failures: why connections ended for good.
+            streaming: whether a subscription is still wanted, or none ever was.
+            unsent_is_failure: whether a command that was not sent is one.
+
+        Raises:
+            KrakenWSError: its `exit_code` is the process's.
+        """
+        self.judge_unknown()
+        for event in self._answered:
+            if isinstance(event, Rejected):
+                raise _refusal(f"{event.method} {event.order}", event.error)
+        for failure in failures:
+            raise ConnectionFailed(failure)
+        waiting = [bound.entry.name for bound in self._trading.waiting] if self._trading else self._unsent
+        if waiting and unsent_is_failure and not self._refused:
+            raise ConnectionFailed(f"{waiting[0]} was not sent: stopped before the connection was ready")
+        for event in self._answered:
+            if isinstance(event, Unanswered):
+                raise ConnectionFailed(f"{event.method}: {event.hint}")
+        if self._refused and not streaming:
+            last = self._refused[-1]
+            raise _refusal(f"{last.channel} {last.symbol}", last.error)
+
+    def judge_unknown(self) -> None:
+        """Raise if an order left and has no answer: that outweighs everything (interface.md section 4).
+
+        Raises:
+            OutcomeUnknown: it did.
+        """
+        for event in self._answered:
+            if isinstance(event, Unanswered) and event.method != "ping":
+                raise OutcomeUnknown(f"{event.method}: outcome unknown: {event.hint}")
+        owed = [(named(intent), RECONCILE) for intent in self._trading.owed] if self._trading else []
+        for name, advice in (*owed, *((name, "look at your open orders") for name in self._in_flight)):
+            raise OutcomeUnknown(
+                f"{name} was sent, and its outcome is unknown: the run ended before it was answered; {advice}"
+            )
+
+
+def _refusal(what: str, error: str) -> KrakenWSError:
+    message = f"{what.strip() or 'request'} refused: {error}"
+    return CredentialsError(message) if error.startswith(_AUTH_ERRORS) else RequestRejected(message, error)
