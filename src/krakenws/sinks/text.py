@@ -452,10 +452,11 @@ def sentence(event: Event, at: Callable[[int], str]) -> str:
             return f"met: {event.condition} ({values}{held})"
         case events.Reply():
             said = "validated, NOT placed" if event.validated else "accepted"
-            order = f" {event.order}" if event.order else ""
-            return f"{said}{order}: {_result(event.method, event.result)}{_found(event)}"
+            of = f" of {event.order}" if event.order else ""
+            found = f", found: {event.found}" if event.found else ""
+            return f"{said}: {_result(event.method, event.result)}{of}{found}"
         case events.Rejected():
-            return f"refused{f' {event.order}' if event.order else ''}: {event.error}{_found(event)}"
+            return f"{event.order} refused: {event.error}".lstrip()
         case events.Unanswered():
             return f"outcome unknown: {event.hint}"
     return ""
@@ -475,10 +476,6 @@ def summary(event: events.Summary) -> str:
         told.append(f"{event.connections} connections, {event.down_s:.1f} s without one")
     frames = "1 data frame" if received == 1 else f"{received} data frames"
     return f"{event.endpoint}: {frames}" + (f": {', '.join(told)}" if told else "")
-
-
-def _found(event: events.Reply | events.Rejected) -> str:
-    return f" (found: {event.found})" if event.found else ""
 
 
 def _again(retry_in_s: float | None) -> str:
