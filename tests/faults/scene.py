@@ -138,6 +138,10 @@ class Stream:
             if event["event"] == name and all(event.get(key) == value for key, value in fields.items()):
                 return event
 
+    def proves(self, symbol: str) -> None:
+        """Wait until a pair's book is there and verified: each begins in its own time."""
+        self.until("update", channel="book", symbol=symbol, trust="verified")
+
     def data(self, *channels: str, times: int = 1) -> None:
         """Wait until each channel has had so many data messages, from now on."""
         left = dict.fromkeys(channels or ("trade", "book"), times)

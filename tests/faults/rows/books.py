@@ -20,7 +20,7 @@ HEALED = "gap gap update"
 def spoiled(scene: Scene, fault: str, cause: str = "checksum", **fields: object) -> None:
     """Have the exchange spoil one pair's book; it heals, and the other pair knows nothing of it."""
     with scene.stream() as stream:
-        stream.data()
+        stream.proves("XBT/USD")
         scene.exchange(fault, channel="book", symbol="XBT/USD", **fields)
         stream.until("gap", symbol="XBT/USD", to=None)
         healed = stream.until("gap", symbol="XBT/USD")
@@ -82,7 +82,7 @@ def updates_swapped(scene: Scene) -> None:
 )
 def checksum_wrong_again(scene: Scene) -> None:
     with scene.stream() as stream:
-        stream.data()
+        stream.proves("XBT/USD")
         scene.exchange("bad_checksum", channel="book", symbol="XBT/USD")
         stream.until("gap", symbol="XBT/USD", to=None)
         stream.until("update", channel="book", symbol="XBT/USD", type="snapshot")
@@ -101,7 +101,7 @@ def checksum_wrong_again(scene: Scene) -> None:
 )
 def update_doubled(scene: Scene) -> None:
     with scene.stream() as stream:
-        stream.data()
+        stream.proves("XBT/USD")
         scene.exchange("duplicate", channel="book", symbol="XBT/USD", times=5)
         stream.data(times=5)
     assert not [event for event in stream.events if event["event"] == "gap"]
@@ -116,7 +116,7 @@ def update_doubled(scene: Scene) -> None:
 )
 def updates_late(scene: Scene) -> None:
     with scene.stream() as stream:
-        stream.data()
+        stream.proves("XBT/USD")
         scene.exchange("delay", channel="book", symbol="XBT/USD", delay_s=1.5)
         stream.until("update", symbol="XBT/USD", channel="book")
         stream.data()
@@ -133,7 +133,7 @@ def updates_late(scene: Scene) -> None:
 )
 def decimals_change(scene: Scene) -> None:
     with scene.stream() as stream:
-        stream.data()
+        stream.proves("XBT/USD")
         scene.exchange("change_precision", symbol="XBT/USD", decimals=7)
         while True:
             update = stream.until("update", channel="book", symbol="XBT/USD", trust="verified")
@@ -172,7 +172,7 @@ def snapshot_missing(scene: Scene) -> None:
 )
 def checksum_wrong_under_strict(scene: Scene) -> None:
     with scene.stream(scene.feeds, "--strict") as stream:
-        stream.data()
+        stream.proves("XBT/USD")
         scene.exchange("bad_checksum", channel="book", symbol="XBT/USD")
         stream.until("error")
         scene.result = stream.process.finish()
@@ -189,7 +189,7 @@ def checksum_wrong_under_strict(scene: Scene) -> None:
 )
 def cut_while_healing(scene: Scene) -> None:
     with scene.stream() as stream:
-        stream.data()
+        stream.proves("XBT/USD")
         scene.sandbox.fault("no_ack", method="subscribe", channel="book")
         scene.exchange("bad_checksum", channel="book", symbol="XBT/USD")
         stream.until("gap", symbol="XBT/USD", to=None)
