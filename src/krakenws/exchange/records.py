@@ -183,21 +183,21 @@ def make_fill(
 
 
 def consolidate(fills: Sequence[FillRecord]) -> list[FillRecord]:
-    """Return the fills of one transaction with those of the same order merged, under the id of the first.
+    """Return fills with those of one order in one transaction merged, under the id of the first.
 
-    The price is their average, unrounded. Meant for a taker's fills.
+    Only a taker has several there. The price is their average, unrounded.
 
     Source: v1 ownTrades, `consolidate_taker`.
     """
-    merged: dict[str, FillRecord] = {}
+    merged: dict[tuple[str, int], FillRecord] = {}
     for fill in fills:
-        order_id = fill.order.order_id
-        first = merged.get(order_id)
+        one = fill.order.order_id, fill.at_us
+        first = merged.get(one)
         if first is None:
-            merged[order_id] = fill
+            merged[one] = fill
             continue
         qty = first.qty + fill.qty
-        merged[order_id] = FillRecord(
+        merged[one] = FillRecord(
             first.trade_id,
             first.order,
             (first.price * first.qty + fill.price * fill.qty) / qty,

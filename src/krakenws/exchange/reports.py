@@ -44,7 +44,10 @@ class Reports:
         if subscription.channel == "balances":
             return balances.snapshot(account.balances)
         if subscription.channel == "ownTrades":
-            return private.trades_snapshot(list(file.fills)[-private.SNAPSHOT_TRADES :])
+            fills: Sequence[FillRecord] = list(file.fills)[-private.SNAPSHOT_TRADES :]
+            if subscription.values.get("consolidate_taker", True):
+                fills = consolidate(fills)  # else a fill told before would come again as several
+            return private.trades_snapshot(fills)
         count = None
         if subscription.values.get("ratecounter"):
             count = max((account.rate_counter(pair).count(now_us) for pair in self._pairs), default=0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PRIVATE = Group("Private feeds and orders")
 row = PRIVATE.row
 
-OWN = "openOrders + ownTrades"
+OWN = "openOrders + ownTrades consolidate_taker=false"
 REST_ASIDE = "limit price=60000 volume=0.01"
 ORDER = f"addOrder pair=XBT/USD type=buy ordertype={REST_ASIDE}"
 BUY = "addOrder pair=XBT/USD type=buy ordertype=market volume=0.01"

@@ -894,3 +894,22 @@ def test_spellings_find_pairs_for_rest_and_only_wsnames_for_orders() -> None:
     assert find("btcusd") is find("XBT/USD")
     answer = client.add("XBTUSD", type="buy", ordertype="market", volume="0.01")
     assert answer["status"] == "error"
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_a_snapshot_tells_a_takers_fills_as_they_were_told_before(merged: bool) -> None:
+    exchange = Exchange()
+    maker, taker = exchange.trader("maker"), exchange.trader("taker")
+    taker.subscribe("ownTrades", snapshot=False, consolidate_taker=merged)
+    bid, ask = exchange.best()
+    for price in (ask - 1, ask - 2):
+        assert price > bid
+        maker.limit("sell", str(price), "0.01")
+    order = {"pair": "XBT/USD", "type": "buy", "ordertype": "market", "volume": "0.02"}
+    news = [message for message in taker.say("addOrder", **order) if isinstance(message, list)]
+    live = [name for payload, *_ in news for fill in payload for name in fill]
+    again = exchange.private("taker")
+    snapshot = [m for m in again.subscribe("ownTrades", consolidate_taker=merged) if isinstance(m, list)]
+    told = [name for payload, *_ in snapshot for fill in payload for name in fill]
+    assert sorted(told) == sorted(live)
+    assert len(told) == (1 if merged else 2)
