@@ -294,7 +294,10 @@ def test_a_market_order_fills_without_status_closes_and_is_one_of_own_trades() -
         told[-1]["cost"],
     )
     late = Exchange.private(client.exchange)
-    assert len(late.subscribe("ownTrades")[1][0]) == len(client.exchange.venue.desk.files["demo"].fills)
+    assert late.subscribe("ownTrades")[1][0][0].keys() == entry.keys()
+    each = Exchange.private(client.exchange)
+    fills = client.exchange.venue.desk.files["demo"].fills
+    assert len(each.subscribe("ownTrades", consolidate_taker=False)[1][0]) == len(fills) == 4
 
 
 def test_two_users_trade_with_each_other_and_each_hears_of_their_own_half() -> None:
