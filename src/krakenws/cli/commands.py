@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from krakenws.sinks import Sink
 
 _SELDOM_S = 60.0
-_EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor", "guard", "reconcile"}
+_EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor", "guard", "reconcile", "session"}
 """The tools that talk to an exchange, and so may talk to the sandbox."""
 
 
@@ -186,7 +186,7 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     trades = any(one.entry.trading for one in bound)
     if context.settings.get("intent") and not trades:
         raise UsageError("--intent names a trading command, and there is none")
-    tell_lag = _Seldom(context.note)
+    tell_lag = Seldom(context.note)
     sink = _open_output(context, bound, tell_lag)
     from krakenws.net.loop import Run
     from krakenws.net.stop import Stop, Stopped
@@ -299,7 +299,7 @@ def _open_output(context: Context, bound: Sequence[Bound], tell_lag: Callable[[s
     return sink
 
 
-class _Seldom:
+class Seldom:
     """Says the first sentence, and then at most one a minute."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -352,6 +352,7 @@ def run_tool(context: Context, feed: Feed) -> int:
         "replay": _replay,
         "sandbox": _sandbox,
         "guard": _guard,
+        "session": _session,
     }
     return tools[feed.tool.name](context, list(feed.words))
 
@@ -585,6 +586,12 @@ def _guard(context: Context, words: list[str]) -> int:
     from krakenws.cli.guard import run_guard
 
     return run_guard(context, words)
+
+
+def _session(context: Context, words: list[str]) -> int:
+    from krakenws.cli.session import run_session
+
+    return run_session(context, words)
 
 
 # ---- tables

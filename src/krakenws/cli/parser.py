@@ -251,7 +251,12 @@ OPTIONS: tuple[Option, ...] = (
         tools=("wait",),
         only_argv=True,
     ),
-    Option("schema", "print the JSON Schema of every event", tools=("catalog",), only_argv=True),
+    Option(
+        "schema",
+        "print the JSON Schema of every event (session: of every line it takes)",
+        tools=("catalog", "session"),
+        only_argv=True,
+    ),
     Option("refresh", "ask the exchange even if the cached list is fresh", tools=("pairs",), only_argv=True),
     Option(
         "speed",
@@ -263,10 +268,10 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "listen",
-        "address to serve on (replay: 127.0.0.1:8766, sandbox: 127.0.0.1:8765)",
+        "address to serve on (replay: 127.0.0.1:8766, sandbox: 127.0.0.1:8765; session: unix:PATH)",
         metavar="HOST:PORT",
         parse=_text,
-        tools=("replay", "sandbox"),
+        tools=("replay", "sandbox", "session"),
         only_argv=True,
     ),
     Option("loop", "begin again at the end of the recording", tools=("replay",), only_argv=True),
@@ -448,6 +453,21 @@ TOOLS: tuple[Tool, ...] = (
         "decode [FILE|-]",
         ("decode frames.jsonl -o json", "krakenws book XBT/USD -o raw | krakenws decode -o csv"),
         ('one frame a line, or lines of {"t": SECONDS, "dir": "in"|"out", "frame": TEXT}',),
+    ),
+    Tool(
+        "session",
+        "Keep one connection for many commands: a line in, JSON events out.",
+        "session [--listen unix:PATH]",
+        (
+            "session",
+            "session --listen unix:kraken.sock",
+        ),
+        (
+            "a line is a command in the words of the command line, or a JSON object: docs/session.md",
+            "its answers carry the line's id=TEXT; unsubscribe NAME …, status, help and quit are its own",
+            "connections are opened when first needed, and kept; a wrong line is answered by an error",
+            "the end of standard input waits for open answers and leaves",
+        ),
     ),
     Tool(
         "sandbox",

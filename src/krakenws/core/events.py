@@ -12,11 +12,13 @@ from krakenws.record import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, TypeVar
 
     from krakenws.core.book import Book
     from krakenws.core.catalog import Entry, Values
     from krakenws.core.violations import Violations
+
+    E = TypeVar("E", bound="Event")
 
 VERIFIED = "verified"
 UNVERIFIED = "unverified"
@@ -148,6 +150,13 @@ class Event:
 
     received_ns: int
     name = "event"
+    route = None  # type: Route | None  # what it is about, where `about` said so; no field, JSON has the names
+
+
+def about(event: E, route: Route) -> E:
+    """Return the event, knowing which channel, depth and symbol it is about."""
+    event.__dict__["route"] = route
+    return event
 
 
 @record

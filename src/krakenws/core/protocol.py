@@ -83,6 +83,8 @@ class ClientProtocol:
         detail: whether every data frame is reported as an `Update`. When off, frames of channels that need no
             look are not reported: transcripts and raw output take them as they came.
         system: the exchange's last known status, "" before the greeting.
+        kept: a session keeps this conversation: where a connection has to wait, commands wait with the
+            streams, and the caller may `give_up` them.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class ClientProtocol:
         self.failure: str | None = None
         self.detail = detail
         self.system = ""
+        self.kept = False
         self._dialect = dialect
         self._options = options
         self._endpoint = endpoint
@@ -144,6 +147,14 @@ class ClientProtocol:
         request = self._requests.add(bound)
         self._act(now)
         return request.req_id
+
+    def give_up(self, req_id: int) -> bool:
+        """Forget a command that waits for its connection; return False when it is leaving, left or ended."""
+        request = next((one for one in self._requests if one.req_id == req_id), None)
+        if request is None or request.sent_at is not None:
+            return False
+        self._requests.end(request)
+        return True
 
     @property
     def idle(self) -> bool:
@@ -200,7 +211,14 @@ class ClientProtocol:
         self._subscriptions.changed()
 
     def lost(
-        self, cause: str, received_ns: int, now: float, *, code: int | None = None, at_least_s: float = 0.0
+        self,
+        cause: str,
+        received_ns: int,
+        now: float,
+        *,
+        code: int | None = None,
+        at_least_s: float = 0.0,
+        final: bool = False,
     ) -> Events:
         """The connection is gone, or could not be made; said twice, it is one loss.
 
@@ -210,6 +228,7 @@ class ClientProtocol:
             now: monotonic time.
             code: the WebSocket close code, if there was one (1001: planned restart, quirk N4).
             at_least_s: how long to wait before the next attempt, whatever the back-off says.
+            final: there will be none.
         """
         if self._phase == _DOWN and self.wants != CONNECT:
             return []
@@ -225,7 +244,8 @@ class ClientProtocol:
         self._login.refused = False  # of that connection: the next one brings its own
         if code == 1013 or self.system == _MAINTENANCE:
             at_least_s = max(at_least_s, POLITE_S)
-        delay = None if self.idle or not self._may_reconnect() else self._delay(code, at_least_s)
+        ends = final or self.idle or not self._may_reconnect()
+        delay = None if ends else self._delay(code, at_least_s)
         if delay is None:
             self.wants = CLOSE
             self.failure = None if self.idle else cause
@@ -261,7 +281,8 @@ class ClientProtocol:
         """
         self._phase = _DOWN
         self._phase_deadline = None
-        waits = bool(self._subscriptions) and not self._requests  # nobody wants an order sent minutes later
+        # Nobody wants an order sent minutes later.
+        waits = bool(self._subscriptions) and (self.kept or not self._requests)
         if waits:
             self.wants = STAY
             self._connect_at = now + wait_s
@@ -491,6 +512,11 @@ class ClientProtocol:
             return
         good_since = self._good_since
         self._look_at = now + _LOOK_S if good_since is None else good_since + self._options.stable_s
+
+    @property
+    def ready(self) -> bool:
+        """Whether the exchange has greeted, so that requests leave at once."""
+        return self._phase == _READY
 
     @property
     def connected(self) -> bool:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from krakenws.core.book import Book
 from krakenws.core.dialect import BookChanges, Malformed
-from krakenws.core.events import UNTRUSTED, UNVERIFIED, VERIFIED, Gap, Untrusted, Update
+from krakenws.core.events import UNTRUSTED, UNVERIFIED, VERIFIED, Gap, Untrusted, Update, about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Subscription:
         self._missed = missed
         self.state = LIVE if self._adopted else BROKEN
         self.tries = max(self.tries, 1)
-        return Gap(received_ns, *self._place, cause, self._from_ns, missed=missed)
+        return about(Gap(received_ns, *self._place, cause, self._from_ns, missed=missed), self.route)
 
     def disproved(self, cause: str, received_ns: int, now: float) -> list[Update | Event]:
         """A book's frame is wrong: return that it is broken, or untrusted from here on; nothing if it was."""
@@ -216,7 +216,7 @@ class Subscription:
         resyncs = self.tries - 1
         self._untrusted = self._has_snapshot = True
         self._healed(received_ns, now, events)
-        events.append(Untrusted(received_ns, *self._place, cause, resyncs))
+        events.append(about(Untrusted(received_ns, *self._place, cause, resyncs), self.route))
         return events
 
     @property
@@ -230,7 +230,8 @@ class Subscription:
     def _healed(self, received_ns: int, now: float, events: list[Update | Event]) -> None:
         """Announce the gap that ends with the data received now, if there is one."""
         if self._gap:
-            events.append(Gap(received_ns, *self._place, self._gap, self._from_ns, received_ns, self._missed))
+            ended = Gap(received_ns, *self._place, self._gap, self._from_ns, received_ns, self._missed)
+            events.append(about(ended, self.route))
             self._gap, self._from_ns, self._missed = "", None, None
         self.state = LIVE
         self.due = None

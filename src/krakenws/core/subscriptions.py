@@ -10,7 +10,7 @@ may be thousands: what is derived from all of them is worked out once a change.
 from __future__ import annotations
 
 from krakenws.core import dialect as d
-from krakenws.core.events import Deferred, Refused, Route, Subscribed, Unsubscribed, Update
+from krakenws.core.events import Deferred, Refused, Route, Subscribed, Unsubscribed, Update, about
 from krakenws.core.pacing import POLITE_S
 from krakenws.core.subscription import ASKED, BROKEN, LIVE, WANTED, Subscription
 
@@ -202,7 +202,8 @@ class Subscriptions:
             told = subscription.receive(frame, received_ns, now, self._dialect, detail)
         except d.Malformed as wrong:
             route = subscription.route
-            events.append(self._violations.of(str(wrong), frame, received_ns, route.entry.name, route.symbol))
+            place = route.entry.name, route.symbol
+            events.append(about(self._violations.of(str(wrong), frame, received_ns, *place), route))
             subscription.tally.malformed += 1
             if subscription.state not in {ASKED, LIVE} or not subscription.needs_a_look:
                 return
@@ -304,7 +305,7 @@ class Subscriptions:
         again = subscription.tries - (2 if subscription.state == BROKEN else 1)
         if subscription.confirmed(now + _patience(self._options.resync_s, again)):
             route = subscription.route
-            events.append(Subscribed(received_ns, route.entry.name, route.symbol, params))
+            events.append(about(Subscribed(received_ns, route.entry.name, route.symbol, params), route))
 
     def _report_ack(self, envelope: Envelope, received_ns: int, events: Events) -> None:
         """An ack of something not wanted (any more), or in a file of frames, where nobody here asked."""
@@ -343,7 +344,7 @@ class Subscriptions:
         if error.startswith(_RETRY_LATER):
             delay = 1.0 if error.startswith(_RATE_LIMITED) else POLITE_S
             subscription.later(now + delay)
-            events.append(Deferred(received_ns, route.entry.name, route.symbol, error, delay))
+            events.append(about(Deferred(received_ns, route.entry.name, route.symbol, error, delay), route))
             return
         if error.startswith(INVALID_SESSION):
             subscription.later(now)
@@ -351,14 +352,14 @@ class Subscriptions:
                 return  # asked with the token before this one
         else:
             self._drop(route)
-        events.append(Refused(received_ns, route.entry.name, route.symbol, error))
+        events.append(about(Refused(received_ns, route.entry.name, route.symbol, error), route))
 
     def _left(self, subscription: Subscription, received_ns: int, now: float, events: Events) -> None:
         """An unsubscription: half of a resync, ours of before it was wanted again, or the exchange's own."""
         if subscription.state == BROKEN:
             return
         route = subscription.route
-        events.append(Unsubscribed(received_ns, route.entry.name, route.symbol))
+        events.append(about(Unsubscribed(received_ns, route.entry.name, route.symbol), route))
         if subscription.state == LIVE:
             subscription.lost("unsubscribed by the exchange", received_ns)
             subscription.due = now + 1.0
@@ -391,7 +392,8 @@ class Subscriptions:
         for subscription in unheard:
             if not _is_due(subscription, now):  # asked again; the others wait for their turn
                 route = subscription.route
-                events.append(Deferred(received_ns, route.entry.name, route.symbol, "no answer yet", 0.0))
+                late = Deferred(received_ns, route.entry.name, route.symbol, "no answer yet", 0.0)
+                events.append(about(late, route))
 
     def _break_mute(self, received_ns: int, now: float, events: Events) -> None:
         """Confirmed and mute (quirk L3): ask again, and if that is in vain, on another connection, once."""

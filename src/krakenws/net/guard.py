@@ -225,6 +225,13 @@ class Guard:
             self._note("switched off")
             self._end()
 
+    def ready(self, key: int) -> None:
+        """Take no notice: a guard watches no socket."""
+
+    def outlives(self, api: int, access: str, error: KrakenWSError) -> bool:  # noqa: ARG002 - of its one link
+        """Return that the run ends with its connection: another run begins."""
+        return False
+
     def next_deadline(self) -> float | None:
         """Return when `attend` has something to do at the latest."""
         times = [self._next_word()]

@@ -93,16 +93,18 @@ if TYPE_CHECKING:
         def received(self, frames: list[bytes]) -> None: ...  # noqa: D102
         def write(self, events: list[Update | Event]) -> None: ...  # noqa: D102
 
+    class Attendant(Protocol):
+        """Who steers a run from beside it (a guard, a session's switchboard): such a run ends with signals."""
+
+        def attend(self, now: float) -> None: ...  # noqa: D102
+        def next_deadline(self) -> float | None: ...  # noqa: D102
+        def ready(self, key: int) -> None: ...  # noqa: D102
+        def outlives(self, api: int, access: str, error: KrakenWSError) -> bool: ...  # noqa: D102
+
     class Output(Protocol):
         """What the loop needs to know of the descriptor behind it (`krakenws.sinks.Out`)."""
 
         stood_s: float
-
-    class Attendant(Protocol):
-        """Who steers a run from beside it (`krakenws.net.guard.Guard`): such a run ends with its signals."""
-
-        def attend(self, now: float) -> None: ...  # noqa: D102
-        def next_deadline(self) -> float | None: ...  # noqa: D102
 
 
 _FILLING = 1 << 20
@@ -118,6 +120,8 @@ keeps at the heap's end by default, so that every read would shrink and grow the
 stream's time. Freeing one large block teaches glibc to keep more. Its pages are never touched."""
 _OUTPUT = 1 << 30
 """The poller's key for the reader of our output."""
+_ATTENDED = 1 << 31
+"""What is added to an attendant's key to watch what it waits for."""
 _CATCH_UP_S = 1.0
 """Enough to read what a socket's buffer holds after output stood still."""
 _FOR_EVER = 1_000_000_000
@@ -127,13 +131,21 @@ class Link:
     """One endpoint: its protocol, and the connection it has at the moment.
 
     Attributes:
+        key: its API and access.
         looks: it is there for look-ups, not for what the user asked for.
     """
 
     def __init__(
-        self, name: str, number: int, target: Target, protocol: ClientProtocol, *, looks: bool = False
+        self,
+        key: tuple[int, str],
+        number: int,
+        target: Target,
+        protocol: ClientProtocol,
+        *,
+        looks: bool = False,
     ) -> None:
-        self.name = name
+        self.key = key
+        self.name = key[1]
         self.looks = looks
         self.number = number
         self.target = target
@@ -183,7 +195,10 @@ class Run:
         summarize: takes what each endpoint brought when streams end, or None.
         odometer: foretells the rate counter of trading requests, or None.
         attendant: is called on each turn of the loop and may add entries; then being idle does not end the
-            run. None: nobody.
+            run, nor does an endpoint that fails for good, if the attendant `outlives` it. None: nobody.
+
+    Attributes:
+        told: API and access of the link whose events the sink is being given.
     """
 
     def __init__(
@@ -207,6 +222,8 @@ class Run:
         odometer: Odometer | None = None,
         attendant: Attendant | None = None,
     ) -> None:
+        self.told = (0, "")
+        self._made = 0
         self._options = options
         self._sink = sink
         self._out = out
@@ -238,7 +255,7 @@ class Run:
         self.verdicts = Verdicts(trading)
 
     def add(self, dialect: Dialect, bound: Bound) -> int | None:
-        """Put an entry on the link of its API and access, opened when `run` begins.
+        """Put an entry on the link of its API and access, which is opened when the run needs it.
 
         Returns:
             A command's `req_id`; None for what goes through `Trading`, which may have to wait.
@@ -248,7 +265,7 @@ class Run:
         """
         entry = bound.entry
         if entry.trading and self._trading is not None:
-            self._add_trading(dialect, bound, self._trading)
+            self.order(dialect, bound)
             return None
         assert entry.name not in PLACING  # noqa: S101 - what places an order leaves through `Trading`
         link = self._link(dialect, entry.access)
@@ -265,23 +282,28 @@ class Run:
                 self._odometer.sending(bound, req_id, time_ns() // 1000)
         return req_id
 
-    def _add_trading(self, dialect: Dialect, bound: Bound, trading: Trading) -> None:
-        commands = trading.prepare(bound)
+    def order(self, dialect: Dialect, bound: Bound) -> list[int]:
+        """Put a command on its way that trades; return the numbers of the requests that it becomes.
+
+        Raises:
+            KrakenWSError: it must not be sent (`Trading.prepare`).
+        """
+        assert self._trading is not None  # noqa: S101 - the caller gave it
+        commands = self._trading.prepare(bound)
         if self._follow is not None:
             link = self._link(dialect, bound.entry.access)
             self._listen(link)
             self._held_back += [(link, command) for command in commands]
-            return
-        for command in commands:
-            link = self._link(dialect, bound.entry.access)
-            self._request(link, command)
+            return []
+        return [self._request(self._link(dialect, bound.entry.access), command) for command in commands]
 
-    def _request(self, link: Link, command: Command) -> None:
+    def _request(self, link: Link, command: Command) -> int:
         assert self._trading is not None  # noqa: S101 - whose command it is
         req_id = link.protocol.request(command.bound, monotonic())
         self._trading.expect(command, req_id)
         if self._odometer is not None:
             self._odometer.sending(command.bound, req_id, time_ns() // 1000)
+        return req_id
 
     @staticmethod
     def _listen(link: Link) -> None:
@@ -296,6 +318,30 @@ class Run:
         if key not in self._links:
             self._links[key] = self._make_link(dialect, access)
         return self._links[key]
+
+    def remove(self, bound: Bound) -> None:
+        """Want a channel no longer, for each of its pairs."""
+        link = self._links.get((bound.entry.api, bound.entry.access))
+        if link is not None:
+            link.protocol.unsubscribe(bound)
+
+    def give_up(self, key: tuple[int, str], req_id: int) -> bool:
+        """Forget a request of an endpoint that has not left; return whether that was so."""
+        link = self._links.get(key)
+        if link is None or not link.protocol.give_up(req_id):
+            return False
+        if self._trading is not None:
+            self._trading.give_up(req_id)
+        return True
+
+    def watch(self, key: int, sockets: Sequence[tuple[HasFileno, int]]) -> None:
+        """Wait for these on the attendant's behalf, which is told by `ready` with the same key."""
+        self._poller.watch(_ATTENDED + key, sockets)
+
+    @property
+    def links(self) -> list[Link]:
+        """The endpoints in use, in the order they were needed."""
+        return [*self._links.values()]
 
     def _make_backfill(self, link: Link) -> Backfill:
         from krakenws.net.backfill import Backfill
@@ -314,8 +360,10 @@ class Run:
             jitter=lambda: int.from_bytes(urandom(4), "big") / 2**32,
             detail=looks or self._looks_closely,
         )
+        protocol.kept = self._attendant is not None
         target = parse_url(url.rstrip("/") + dialect.path)
-        link = Link(access, len(self._numbered) + 1, target, protocol, looks=looks)
+        self._made += 1
+        link = Link((dialect.api, access), self._made, target, protocol, looks=looks)
         self._numbered[link.number] = link
         return link
 
@@ -372,12 +420,37 @@ class Run:
         if self._end_at is not None and monotonic() >= self._end_at:
             return True
         idle = self._attendant is None
-        for link in self._links.values():
+        for link in self.links:
             protocol = link.protocol
             if protocol.wants == CLOSE and protocol.failure:
-                return True
+                if not self._goes_on_without(link, ConnectionFailed(_at(link, protocol.failure))):
+                    return True
             idle = idle and protocol.idle
         return idle
+
+    def _fail(self, link: Link, error: KrakenWSError) -> None:
+        """End the run, unless somebody attends it who goes on without this link."""
+        if self._attendant is None:
+            raise error
+        self._lost(link, str(error), final=True)
+        if not self._goes_on_without(link, error):
+            raise error
+
+    def _goes_on_without(self, link: Link, error: KrakenWSError) -> bool:
+        """Return whether the run goes on without a link: what is asked of its endpoint next gets a new one."""
+        if self._attendant is None or not self._attendant.outlives(*link.key, error):
+            return False
+        del self._links[link.key]
+        link.drop()
+        link.end_errand()
+        keys = [link.number, -link.number]
+        if link.backfill is not None:
+            link.backfill.end()
+            keys.append(link.number + _FILLING)
+        for key in keys:
+            self._poller.watch(key, ())
+        del self._numbered[link.number]
+        return True
 
     def _obey(self, link: Link) -> None:
         protocol = link.protocol
@@ -399,7 +472,8 @@ class Run:
         trading = self._trading
         due = None if trading is not None and trading.busy else self._end_at
         if self._attendant is not None:
-            due = self._attendant.next_deadline()
+            at = self._attendant.next_deadline()
+            due = at if due is None or (at is not None and at < due) else due
         if trading is not None:
             looks_at = trading.look_ups.next_deadline()
             if looks_at is not None and (due is None or looks_at < due):
@@ -423,7 +497,10 @@ class Run:
         if due is not None and self._caught_up_at is not None:
             due = max(due, self._caught_up_at)
         for number in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
-            if number == _OUTPUT:
+            if number >= _ATTENDED:
+                assert self._attendant is not None  # noqa: S101 - nobody else watches there
+                self._attendant.ready(number - _ATTENDED)
+            elif number == _OUTPUT:
                 self._sink.drained()
             elif number == _LOOKING and trading is not None:
                 self._tell_verdicts(trading.look_ups.collect())
@@ -551,9 +628,10 @@ class Run:
         except (ConnectionFailed, RequestRejected) as failed:
             self._lost(link, str(failed), at_least_s=patience_s(failed))
         except CredentialsError as failed:
-            if not link.looks:
-                raise
-            self._lost(link, str(failed), at_least_s=POLITE_S)
+            if link.looks:
+                self._lost(link, str(failed), at_least_s=POLITE_S)
+            else:
+                self._fail(link, failed)
         else:
             errand.then(link, result)
 
@@ -600,7 +678,8 @@ class Run:
         if token is None or link.renewed or not token.renewable:
             if not link.protocol.idle:
                 source = token.source if token else "nowhere"
-                raise CredentialsError(f"the exchange refused the token from {source}: fetch a new one")
+                refused = f"the exchange refused the token from {source}: fetch a new one"
+                self._fail(link, CredentialsError(refused))
             return
         link.renewed = True
         due = monotonic() + self._options.connect_timeout_s
@@ -701,12 +780,22 @@ class Run:
         shown = "".join(character if character.isprintable() else "?" for character in reason)
         self._lost(link, f"closed by the exchange ({code}{f' {shown}' if shown else ''})", code=code)
 
-    def _lost(self, link: Link, cause: str, *, code: int | None = None, at_least_s: float = 0.0) -> None:
+    def _lost(
+        self,
+        link: Link,
+        cause: str,
+        *,
+        code: int | None = None,
+        at_least_s: float = 0.0,
+        final: bool = False,
+    ) -> None:
         if link.websocket is not None and link.transport is not None:
             link.transport.write(link.websocket.bytes_to_send())
         link.drop()
         cause = self._redactor.clean(cause)  # it may quote what the other side said
-        told = link.protocol.lost(cause, time_ns(), monotonic(), code=code, at_least_s=at_least_s)
+        told = link.protocol.lost(
+            cause, time_ns(), monotonic(), code=code, at_least_s=at_least_s, final=final
+        )
         self._deliver(link, [], told)
 
     def _send(self, link: Link) -> None:
@@ -754,6 +843,7 @@ class Run:
                 if frames:
                     self._sink.received(frames)
             elif events:
+                self.told = link.key
                 self._sink.write(events)
         finally:  # a verdict counts even when it cannot be written
             for event in events:
@@ -817,19 +907,15 @@ class Run:
             link.transport.write(link.websocket.bytes_to_send())
             link.transport.end_writing()
         until = monotonic() + _GOODBYE_S
-        self._poller.watch(_OUTPUT, ())
         for link in every:
             link.end_errand()
-            self._poller.watch(-link.number, ())
             if link.backfill is not None:
                 link.backfill.end()
-                self._poller.watch(link.number + _FILLING, ())
-            if link not in open_:
-                self._poller.watch(link.number, ())
+        for key in self._poller.keys:
+            self._poller.watch(key, ())
         while open_ and (left := until - monotonic()) > 0:
             for link in open_:
                 self._poller.watch(link.number, link.transport.watched() if link.transport else ())
-            self._poller.watch(0, ())
             for number in self._poller.wait(left):
                 link = self._numbered[number]
                 data = link.transport.read() if link.transport else None

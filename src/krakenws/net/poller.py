@@ -32,10 +32,12 @@ class Poller:
 
         The same sequence object again costs nothing: that is how an open connection stays registered.
         """
-        before = self._groups.get(key)
-        if before is sockets:
+        if self._groups.get(key, ()) is sockets:
             return
-        self._groups[key] = sockets
+        if sockets:
+            self._groups[key] = sockets
+        else:
+            self._groups.pop(key, None)
         for fd in [fd for fd, its in self._keys.items() if its == key]:
             del self._keys[fd]
             if self._poll is not None:
@@ -45,6 +47,11 @@ class Poller:
             if self._poll is not None:
                 flags = (select.POLLIN if mask & READ else 0) | (select.POLLOUT if mask & WRITE else 0)
                 self._poll.register(sock, flags)
+
+    @property
+    def keys(self) -> list[int]:
+        """The keys under which anything is waited for."""
+        return [*self._groups]
 
     def wait(self, timeout_s: float | None) -> list[int]:
         """Return the keys whose sockets are ready, in the order they were found; none when time ran out."""

@@ -183,6 +183,10 @@ class Trading:
         """A command waits for its connection, under this number."""
         self._commands[req_id] = command
 
+    def give_up(self, req_id: int) -> None:
+        """A command is not to be sent any more."""
+        self._unsent.remove(self._commands.pop(req_id))
+
     def leave(self, protocol: ClientProtocol) -> None:
         """Write the rows of what is about to leave; what may not leave is withdrawn.
 

@@ -12,6 +12,7 @@ from json import dumps
 from time import gmtime, strftime
 
 from krakenws.core.events import Heartbeat, Rejected, Reply, Unanswered, Update, Violation
+from krakenws.core.session import Addressed
 from krakenws.core.violations import plain
 from krakenws.errors import UsageError
 from krakenws.sinks import Sink
@@ -109,6 +110,12 @@ class Json(Sink):
         if parts:
             self._write(b"".join(parts))
 
+    def line(self, update: Update) -> bytes:
+        """Return the line of an update."""
+        parts: list[bytes] = []
+        self._update(update, parts)
+        return b"".join(parts)
+
     def failed(self, error: KrakenWSError) -> None:
         """Write the error that ends the run: `code` is the exit code."""
         fields = {"event": "error", "code": error.exit_code, "message": str(error)}
@@ -168,9 +175,13 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
     """Return the fields of an event as JSON has them, in order; those that say nothing are left out.
 
     `*_ns` fields become times without the suffix, a channel's number (`book-10`) a field of its own, and
-    `received` comes last. A gap that has not ended yet says so: its `to` is null.
+    `received` comes last. A gap that has not ended yet says so: its `to` is null. What answers a session's
+    caller has the caller's `id` behind its name.
     """
     channel, symbol = str(getattr(event, "channel", "")), str(getattr(event, "symbol", ""))
+    if isinstance(event, Addressed):
+        answer = event_fields(event.event, stamp)
+        return {"event": answer.pop("event"), "id": event.id, **answer}
     fields: dict[str, Any] = {"event": event.name, **place_of(channel, symbol)}
     names: tuple[str, ...] = event.__match_args__[1:]  # as `record` made them: all but received_ns
     for name in names:

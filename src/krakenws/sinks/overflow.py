@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from krakenws.core.book import Book
     from krakenws.core.catalog import Bound
     from krakenws.core.events import Event, Route
     from krakenws.errors import KrakenWSError
@@ -199,7 +200,7 @@ def dropping(
     sink: Sink,
     out: HoldingOut,
     options: Options,
-    bound: Sequence[Bound],
+    bound: Sequence[Bound] | None,
     *,
     note: Callable[[str], None],
     tell_lag: Callable[[str], None],
@@ -210,7 +211,7 @@ def dropping(
         sink: the output format.
         out: what it writes to.
         options: which view of books is shown.
-        bound: what the run is about.
+        bound: what the run is about; None: it may be about anything.
         note: takes a sentence for people, about all that was dropped.
         tell_lag: takes one about each time; there may be many.
 
@@ -218,8 +219,9 @@ def dropping(
         UsageError: books are shown and not kept, so that they could not be mended.
     """
     if not sink.wants_events:
-        return DropFrames(sink, out, bound, note, tell_lag)
-    if not options.verify and options.book == "changes" and any(one.entry.rows == "Level" for one in bound):
+        return DropFrames(sink, out, bound or (), note, tell_lag)
+    has_books = bound is None or any(one.entry.rows == "Level" for one in bound)
+    if has_books and not options.verify and options.book == "changes":
         raise UsageError(
             "--overflow drop mends a book from our own copy of it, which --no-verify does not keep;"
             " leave one of them out"
@@ -384,9 +386,13 @@ class DropEvents(_Dropping):
             loss.from_ns = update.received_ns
         loss.count += 1
         loss.trust = update.trust
-        update.route.tally.emitted -= 1
-        update.route.tally.dropped += 1
         self._dropped += 1
+        self._account(update.route)
+
+    def _account(self, route: Route) -> None:
+        """Tell the feed's own account, too."""
+        route.tally.emitted -= 1
+        route.tally.dropped += 1
 
     def _gap(self, route: Route, to_ns: int) -> Gap:
         missed = self._gaps.pop(route)
@@ -409,7 +415,7 @@ class DropEvents(_Dropping):
                 levels += 2 * book.depth
                 if books and levels * _LEVEL_BYTES > self._round_bytes:
                     continue
-                books.append(self._snapshot(route, loss.trust, now_ns))
+                books.append(snapshot_of(route, book, loss.trust, self._levels, now_ns))
             del self._losses[route]
             self._gaps[route] = self._gaps.get(route, 0) + loss.count
             from_ns = min(from_ns, loss.from_ns)
@@ -422,10 +428,17 @@ class DropEvents(_Dropping):
             self._last_ns[snapshot.route] = now_ns
         self._sink.write(mended)
 
-    def _snapshot(self, route: Route, trust: str | None, now_ns: int) -> Update:
-        """A book as we have it; its checksum is the exchange's own where that has matched."""
-        book = route.book
-        assert book is not None  # noqa: S101 - the caller looked
-        checksum = book.checksum() if trust == VERIFIED else None
-        levels = BookChanges(book.asks(self._levels), book.bids(self._levels), checksum, True)
-        return Update(route, b"", now_ns, True, trust, levels)
+
+def snapshot_of(route: Route, book: Book, trust: str | None, levels: int | None, now_ns: int) -> Update:
+    """Return a book as we have it; its checksum is the exchange's own where that has matched.
+
+    Args:
+        route: whose book it is.
+        book: its verified copy.
+        trust: what its last frame said of itself.
+        levels: how many of each side are shown; None: all.
+        now_ns: wall-clock time.
+    """
+    checksum = book.checksum() if trust == VERIFIED else None
+    body = BookChanges(book.asks(levels), book.bids(levels), checksum, True)
+    return Update(route, b"", now_ns, True, trust, body)

@@ -1,0 +1,321 @@
+"""What one line of a session asks: words as on the command line, or a JSON object.
+
+Three spellings, one meaning::
+
+    book XBT/USD depth=25 id=b1
+    {"id": "b1", "do": "book", "pair": ["XBT/USD"], "depth": 25}
+    {"id": "b1", "event": "subscribe", "pair": ["XBT/USD"], "subscription": {"name": "book", "depth": 25}}
+
+The last is Kraken's own request without its token. A number of JSON is taken by its digits, so that no price
+passes through a float, and a name given twice is refused: a reader that picks one of two volumes is worse
+than none. All three end in `bind`, where the catalog says what fits.
+"""
+
+from __future__ import annotations
+
+from json import JSONDecoder
+
+from krakenws.cli.parser import entries, look_up, parse
+from krakenws.core.catalog import CHANNEL, bind, canonical, find, shown
+from krakenws.errors import KrakenWSError, UsageError
+from krakenws.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, NoReturn
+
+    from krakenws.core.catalog import Bound, Entry, Expand
+    from krakenws.core.session import CallerId
+
+START, STOP, STATUS, HELP, QUIT = "start", "unsubscribe", "status", "help", "quit"
+OWN = (STOP, STATUS, HELP, QUIT)
+"""What only a session knows."""
+LONGEST_ID = 200
+_LONGEST_NUMBER = 100
+
+
+@record
+class Asked:
+    """What a line asks.
+
+    `do`: START a channel or command, STOP a channel, or another of `OWN`; `bound`: what to start or stop;
+    `topic`: of HELP, "" for all.
+    """
+
+    id: CallerId
+    do: str
+    bound: Bound | None = None
+    topic: str = ""
+
+
+class Mistake(KrakenWSError):
+    """A line that asks nothing possible. `id` is its caller's, as far as it could be read."""
+
+    exit_code = UsageError.exit_code
+
+    def __init__(self, message: str, id_: CallerId, error: KrakenWSError | None = None) -> None:
+        super().__init__(message)
+        self.id = id_
+        if error is not None:
+            self.exit_code, self.retryable = error.exit_code, error.retryable
+
+
+class _Number(str):
+    """A number of JSON, by its digits."""
+
+    __slots__ = ()
+
+
+def read_line(line: str, patterns: Callable[[int], Expand]) -> Asked:
+    """Return what a line asks.
+
+    Args:
+        line: without its line feed, not blank.
+        patterns: gives what expands `*/USD`, for an API.
+
+    Raises:
+        Mistake: it asks nothing possible, or `patterns` raised what its code says.
+    """
+    return _read_json(line, patterns) if line.lstrip().startswith("{") else _read_words(line, patterns)
+
+
+def is_blank(line: str) -> bool:
+    """Whether a line asks nothing at all: it is empty, or a comment."""
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+# ---- words
+
+
+def _read_words(line: str, patterns: Callable[[int], Expand]) -> Asked:
+    try:
+        words, wrong = _split(line), ""
+    except ValueError as error:
+        words, wrong = line.split(), f"the quotes of this line do not fit together ({error})"
+    ids, words = _without_id(words)
+    id_ = ids[0] if ids else None
+    if any(len(one) > LONGEST_ID for one in ids):
+        id_, wrong = None, f"an id has at most {LONGEST_ID} characters"
+    elif len(ids) > 1:
+        wrong = wrong or "id is given twice"
+    elif id_ == "":
+        id_, wrong = None, wrong or "id is empty"
+    if not words:
+        wrong = wrong or "there is no command in this line; help lists them"
+    try:
+        if wrong:
+            raise UsageError(wrong)
+        return _meant_by(words, id_, patterns)
+    except KrakenWSError as error:
+        raise Mistake(str(error), id_, error) from None
+
+
+def _split(line: str) -> list[str]:
+    from shlex import split
+
+    return split(line) if any(quote in line for quote in "'\"\\") else line.split()
+
+
+def _without_id(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the ids among the words, and the other words."""
+    ids, others, left = [], [], iter(words)
+    for word in left:
+        if word == "--id":
+            ids.append(next(left, ""))
+        elif word.startswith(("id=", "--id=")):
+            ids.append(word.partition("=")[2])
+        else:
+            others.append(word)
+    return ids, others
+
+
+def _meant_by(words: list[str], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
+    verb = canonical(words[0])
+    if verb == HELP:
+        return _help(words[1:], id_)
+    if verb in {STATUS, QUIT}:
+        if words[1:]:
+            raise UsageError(f"{verb} takes no words: {shown(words[1])}")
+        return Asked(id_, verb)
+    line = parse(words[1:] if verb == STOP else words)
+    beyond = next((name for name in line.settings if name != "api"), "")
+    if beyond:
+        raise UsageError(
+            f"--{beyond.removesuffix('_s').replace('_', '-')} is said once, where the session is started"
+        )
+    if not line.feeds:
+        raise UsageError("unsubscribe needs a channel, such as unsubscribe ticker XBT/USD")
+    if len(line.feeds) > 1:
+        raise UsageError("one command a line: + joins feeds on the command line only")
+    (feed,) = line.feeds
+    if feed.entry is None:
+        raise UsageError(f"{feed.name} is no command of a session; run krakenws {feed.name} by itself")
+    return _asked(id_, verb, feed.entry, feed.words, patterns)
+
+
+def _asked(
+    id_: CallerId, verb: str, entry: Entry, words: Sequence[str], patterns: Callable[[int], Expand]
+) -> Asked:
+    if verb == STOP and entry.kind != CHANNEL:
+        raise UsageError(f"unsubscribe is for channels, and {entry.name} is a command")
+    return Asked(id_, STOP if verb == STOP else START, bind(entry, words, patterns(entry.api)))
+
+
+def _help(words: list[str], id_: CallerId) -> Asked:
+    if len(words) > 1:
+        raise UsageError("help takes one name, such as help addOrder")
+    if words and canonical(words[0]) not in OWN:
+        entry, _ = look_up(words[0], None)
+        if entry is None:
+            raise UsageError(f"{words[0]} is no command of a session")
+        return Asked(id_, HELP, topic=entry.name)
+    return Asked(id_, HELP)
+
+
+# ---- JSON
+
+
+def _read_json(line: str, patterns: Callable[[int], Expand]) -> Asked:
+    try:
+        members, end = _DECODER.raw_decode(line.strip())
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition(":")[0][:100] if isinstance(error, ValueError) else "nested too deeply"
+        raise Mistake(f"this line is no JSON object: {reason}", None) from None
+    if line.strip()[end:]:
+        raise Mistake("one object a line: something stands behind this one", None)
+    given = members.pop("id", None)
+    id_ = _id_of(given)
+    try:
+        if given is not None and id_ is None:
+            raise UsageError(f"id is neither text of 1 to {LONGEST_ID} characters nor a whole number")
+        return _meant(members, id_, patterns)
+    except KrakenWSError as error:
+        raise Mistake(str(error), id_, error) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(twice)} is given twice")
+    return members
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+_DECODER = JSONDecoder(
+    object_pairs_hook=_once, parse_float=_Number, parse_int=_Number, parse_constant=_no_number
+)
+
+
+def _id_of(value: object) -> CallerId:
+    if isinstance(value, _Number):
+        digits = value.removeprefix("-")
+        return int(value) if digits.isdigit() and len(digits) <= 15 else None
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID else None
+
+
+def _meant(members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
+    if _has_token(members):
+        raise UsageError("leave the token out: the session has its own")
+    spelled = [name for name in ("do", "event", "method") if name in members]
+    if len(spelled) != 1:
+        raise UsageError('an object needs one of "do", "event" and "method", which says what is asked')
+    verb = members.pop(spelled[0])
+    if not isinstance(verb, str) or isinstance(verb, _Number):
+        raise UsageError(f"{spelled[0]} is no text")
+    if spelled[0] == "do":
+        return _done(verb, members, id_, patterns)
+    kraken = _of_v1 if spelled[0] == "event" else _of_v2
+    entry, verb, members = kraken(verb, members)
+    return _asked(id_, verb, entry, _words(entry, members.items()), patterns)
+
+
+def _has_token(value: object) -> bool:
+    if isinstance(value, dict):
+        return "token" in value or any(map(_has_token, value.values()))
+    return isinstance(value, list) and any(map(_has_token, value))
+
+
+def _done(verb: str, members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
+    name = canonical(verb)
+    if name in {STATUS, QUIT, HELP}:
+        words = [_text("name", value) for key, value in members.items() if name == HELP and key == "name"]
+        if len(words) < len(members):
+            odd = next(key for key in members if name != HELP or key != "name")
+            raise UsageError(f"{name} takes no {shown(odd)}")
+        return _help(words, id_) if name == HELP else Asked(id_, name)
+    channel = members.pop("channel", None) if name == STOP else verb
+    if not isinstance(channel, str):
+        raise UsageError('unsubscribe needs a "channel"')
+    api = members.pop("api", None)
+    if api not in {None, "1", "2"}:
+        raise UsageError("api is neither 1 nor 2")
+    entry, _ = look_up(channel, None if api is None else int(api))
+    if entry is None:
+        raise UsageError(f"{shown(channel)} is no command of a session; run it by itself")
+    return _asked(id_, name, entry, _words(entry, members.items()), patterns)
+
+
+def _of_v1(verb: str, members: dict[str, Any]) -> tuple[Entry, str, dict[str, Any]]:
+    """Source: v1.md sections 5 and 9."""
+    if verb not in {"subscribe", STOP}:
+        return _entry(verb, 1), verb, members
+    subscription = members.pop("subscription", None)
+    if not isinstance(subscription, dict):
+        raise UsageError(f'{verb} needs a "subscription" with the name of a channel')
+    return _channel(verb, subscription.pop("name", None), {**members, **subscription}, 1)
+
+
+def _of_v2(verb: str, members: dict[str, Any]) -> tuple[Entry, str, dict[str, Any]]:
+    """Source: v2.md section 3."""
+    params = members.pop("params", {})
+    if not isinstance(params, dict):
+        raise UsageError("params is no object")
+    if verb not in {"subscribe", STOP}:
+        return _entry(verb, 2), verb, {**params, **members}
+    return _channel(verb, params.pop("channel", None), {**params, **members}, 2)
+
+
+def _channel(verb: str, name: object, members: dict[str, Any], api: int) -> tuple[Entry, str, dict[str, Any]]:
+    entry = _entry(name, api) if isinstance(name, str) else None
+    if entry is None or entry.kind != CHANNEL:
+        raise UsageError(f"{verb} needs the name of a channel")
+    return entry, verb, members
+
+
+def _entry(name: str, api: int) -> Entry:
+    """Kraken's names are taken as Kraken takes them: to the letter."""
+    entry = find(entries(), name, api)
+    if entry is None or entry.name != name:
+        known = ", ".join(entry.name for entry in entries() if entry.api == api)
+        raise UsageError(f"API v{api} has no {shown(name)} here; it knows {known}")
+    return entry
+
+
+def _words(entry: Entry, members: Iterable[tuple[str, Any]]) -> list[str]:
+    words = []
+    for name, value in members:
+        if "=" in name or entry.param(name) is None:
+            known = ", ".join(param.name for param in entry.params) or "no parameters"
+            raise UsageError(f"{entry.name} has no parameter {shown(name)}; it knows {known}")
+        words.append(f"{name}={_text(name, value)}")
+    return words
+
+
+def _text(name: str, value: object) -> str:
+    """Return a JSON value as the word it would be on the command line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        if isinstance(value, _Number) and len(value) > _LONGEST_NUMBER:
+            raise UsageError(f"{shown(name)} has more digits than anything here")
+        return str(value)
+    if isinstance(value, list) and all(isinstance(item, str) and "," not in item for item in value):
+        return ",".join(value)
+    what = "null" if value is None else "an object" if isinstance(value, dict) else "no list of texts"
+    raise UsageError(f"{shown(name)} is {what}; leave out what is not given")

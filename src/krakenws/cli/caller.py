@@ -1,0 +1,172 @@
+"""One program at the other end of a session: the lines it sends, the answers it awaits, what it is told."""
+
+from __future__ import annotations
+
+import os
+
+from krakenws.core.session import addressed
+from krakenws.net.poller import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from krakenws.core.events import Event, Update
+    from krakenws.core.session import CallerId
+    from krakenws.net.poller import HasFileno
+    from krakenws.sinks import Sink
+
+_READ_BYTES = 1 << 16
+LONGEST_LINE_BYTES = 1 << 16
+MOST_OPEN = 64
+"""Answers that a caller awaits: until one comes, no more of its lines are read."""
+
+
+class Lines:
+    """Bytes in, lines out; one that is too long comes out as None, once, at its end."""
+
+    __slots__ = ("_kept", "_skips", "_taken")
+
+    def __init__(self) -> None:
+        self._kept = b""
+        self._taken = 0
+        self._skips = False
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read."""
+        self._kept = self._kept[self._taken :] + data
+        self._taken = 0
+        if len(self._kept) > LONGEST_LINE_BYTES and not self.whole:
+            self._skips = True
+            self._kept = b""
+
+    def end(self) -> None:
+        """Nothing more will be read: what is left is a line, too."""
+        if len(self._kept) > self._taken or self._skips:
+            self.feed(b"\n")
+
+    def clear(self) -> None:
+        """Forget what is left."""
+        self._kept, self._taken, self._skips = b"", 0, False
+
+    @property
+    def whole(self) -> bool:
+        """Whether a line can be taken."""
+        return self._kept.find(b"\n", self._taken) >= 0
+
+    def take(self) -> Iterator[bytes | None]:
+        """Give one whole line after the other."""
+        while (end := self._kept.find(b"\n", self._taken)) >= 0:
+            line = self._kept[self._taken : end]
+            self._taken = end + 1
+            skips, self._skips = self._skips, False
+            yield None if skips or len(line) > LONGEST_LINE_BYTES else line
+
+
+class Caller:
+    """A caller.
+
+    Args:
+        number: which one it is; 0 is not used.
+        source: where its lines come from.
+        sink: where its events go.
+        alone: the session is for it, and ends with it.
+
+    Attributes:
+        lines: what it sent and was not looked at yet.
+        line: how many of its lines were looked at.
+        open: how many answers it awaits.
+        settled: one came since somebody looked.
+        ended: it sends no more.
+        gone: nothing reaches it any more.
+    """
+
+    __slots__ = (
+        "_pending",
+        "_watched",
+        "alone",
+        "ended",
+        "gone",
+        "line",
+        "lines",
+        "number",
+        "open",
+        "settled",
+        "sink",
+        "source",
+    )
+
+    def __init__(self, number: int, source: HasFileno, sink: Sink, *, alone: bool) -> None:
+        self.number = number
+        self.source = source
+        self.sink = sink
+        self.alone = alone
+        self.lines = Lines()
+        self.line = self.open = 0
+        self.settled = self.ended = self.gone = False
+        self._watched: Sequence[tuple[HasFileno, int]] = ((source, READ),)
+        self._pending: list[Update | Event] = []
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether another line may be looked at: not while too much is unanswered, or unread by it."""
+        return not self.gone and self.open < MOST_OPEN and not self.sink.waiting
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it asks nothing more and awaits nothing."""
+        return self.ended and not self.open and not self.lines.whole and not self.sink.waiting
+
+    @property
+    def reads(self) -> bool:
+        """Whether more is to be read from it now."""
+        return self.is_heard and not self.ended and not self.lines.whole
+
+    @property
+    def watched(self) -> Sequence[tuple[HasFileno, int]]:
+        """What to wait for on its behalf; the same object as long as it is the same."""
+        return self._watched if self.reads else ()
+
+    def read(self) -> None:
+        """Take what came from it."""
+        try:
+            data = os.read(self.source.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:  # reset: as good as its end
+            data = b""
+        if data:
+            self.lines.feed(data)
+        else:
+            self.lines.end()
+            self.ended = True
+
+    def quit(self) -> None:
+        """Read nothing more."""
+        self.lines.clear()
+        self.ended = True
+
+    def take(self, event: Update | Event) -> None:
+        """Take what happened; it leaves with `flush`."""
+        self._pending.append(event)
+
+    def answer(self, event: Event, id_: CallerId) -> None:
+        """Take the answer to a line that is answered directly."""
+        self._pending.append(addressed(event, id_))
+
+    def settle(self, event: Event, id_: CallerId) -> None:
+        """Take an answer that was awaited."""
+        self.open -= 1
+        self.settled = True
+        self.answer(event, id_)
+
+    def flush(self) -> None:
+        """Let leave what was taken, in one piece.
+
+        Raises:
+            ClosedPipe: nobody reads it any more.
+            SinkError: it cannot be written.
+        """
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self.sink.write(pending)

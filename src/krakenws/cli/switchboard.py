@@ -1,0 +1,366 @@
+"""Who asked for what, and who is told what: the middle of a session.
+
+The switchboard steers one `Run` from beside it. As its attendant it turns its callers' lines into entries of
+the run; as its sink it hands the run's events to those they concern. Connections, books, healing and what is
+checked of orders are the run's: there is one of each endpoint, however many callers there are.
+
+Every line is answered once under its id: a command by its outcome, a subscription once a symbol (`Feeds`),
+all else directly. A command that could not leave within `connect_timeout_s` is answered by an `error` and
+never sent: nobody wants an order that leaves minutes later. What is unanswered when the session ends is told
+then.
+"""
+
+from __future__ import annotations
+
+from time import monotonic, time_ns
+
+from krakenws.cli import asking
+from krakenws.cli.caller import LONGEST_LINE_BYTES
+from krakenws.cli.feeds import Feeds
+from krakenws.core.catalog import CHANNEL
+from krakenws.core.events import Answered, Disconnected, Heartbeat, Pong, Unanswered, Update
+from krakenws.core.session import Bye, Failed, Help, State
+from krakenws.errors import ConnectionFailed, KrakenWSError
+from krakenws.sinks import ClosedPipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from krakenws.cli.asking import Asked
+    from krakenws.cli.caller import Caller
+    from krakenws.core.catalog import Bound, Expand
+    from krakenws.core.dialect import Dialect
+    from krakenws.core.events import Event
+    from krakenws.core.session import CallerId
+    from krakenws.net.loop import Run
+    from krakenws.net.poller import HasFileno
+    from krakenws.options import Options
+
+_LINES_A_TURN = 64
+"""Of one caller, before the others and the sockets have their turn."""
+
+
+class _Command:
+    """A command that awaits its answer; `due`: until when it may still leave, None once it did."""
+
+    __slots__ = ("bound", "caller", "due", "id")
+
+    def __init__(self, caller: Caller, id_: CallerId, bound: Bound, due: float) -> None:
+        self.caller = caller
+        self.id = id_
+        self.bound = bound
+        self.due: float | None = due
+
+
+class Switchboard:
+    """Attendant and sink of a session's run.
+
+    Args:
+        options: of the session.
+        dialect_of: gives the dialect of an API.
+        patterns: gives what expands `*/USD`, for an API.
+        clean: takes secrets out of a sentence.
+        help_on: gives the help on a topic, "" for all.
+        leave: ends the run, once who has the session alone is done.
+        on_gone: is told of each other caller that left.
+
+    Attributes:
+        callers: those that are there.
+    """
+
+    wants_events = True
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        dialect_of: Callable[[int], Dialect],
+        patterns: Callable[[int], Expand],
+        clean: Callable[[str], str],
+        help_on: Callable[[str], str],
+        leave: Callable[[], None],
+        on_gone: Callable[[Caller], None],
+    ) -> None:
+        self.callers: list[Caller] = []
+        self._options = options
+        self._dialect_of = dialect_of
+        self._patterns = patterns
+        self._clean = clean
+        self._help_on = help_on
+        self._leave = leave
+        self._on_gone = on_gone
+        self._run: Run | None = None
+        self._feeds = Feeds(options, dialect_of, lambda: self.run)
+        self._numbered: dict[int, Caller] = {}
+        self._busy: dict[Caller, None] = {}
+        self._commands: dict[tuple[int, str, int], _Command] = {}
+
+    def steer(self, run: Run) -> None:
+        """Take the run that this is the attendant of."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        assert self._run is not None  # noqa: S101 - `steer` comes first
+        return self._run
+
+    # ---- the run's attendant
+
+    def attend(self, now: float) -> None:
+        """Look at the lines that came, and at what could not leave in time."""
+        self.run.forget()
+        if self._commands:
+            self._withdraw(now)
+        busy, self._busy = self._busy, {}
+        for caller in busy:
+            self._hear(caller)
+        if busy:
+            self._feeds.keep()
+
+    def next_deadline(self) -> float | None:
+        """Return when `attend` has something to do although nothing happens, in monotonic seconds."""
+        if self._busy:
+            return 0.0
+        return next((command.due for command in self._commands.values() if command.due is not None), None)
+
+    def ready(self, key: int) -> None:
+        """Read from a caller, or write what it takes again."""
+        caller = self._numbered[key]
+        if caller.reads:
+            caller.read()
+        else:
+            self._telling(caller, caller.sink.drained)
+        self._busy[caller] = None
+
+    def outlives(self, api: int, access: str, error: KrakenWSError) -> bool:
+        """Tell those who wait for an endpoint that it failed for good; the next line tries it anew."""
+        for key, command in [*self._commands.items()]:
+            if key[:2] == (api, access):
+                self._settle(key, self._failure(error, f"{command.bound.entry.name} was not sent"))
+        for feed in self._feeds.failed((api, access)):
+            channel, symbol = feed.place
+            feed.tell(self._failure(error, channel=channel, symbol=symbol))
+        self._tell_all()
+        return True
+
+    # ---- the run's sink
+
+    @property
+    def waiting(self) -> Sequence[tuple[HasFileno, int]]:
+        """What the output of a session with one caller waits for; others are watched as callers."""
+        return next((caller.sink.waiting for caller in self.callers if caller.alone), ())
+
+    def drained(self) -> None:
+        """Write what the one caller takes again."""
+        for caller in self.callers:
+            if caller.alone:
+                caller.sink.drained()
+                self._busy[caller] = None
+
+    def sent(self, frames: list[bytes]) -> None:
+        """Nothing: a session tells events."""
+
+    received = sent
+
+    def write(self, events: Sequence[Update | Event]) -> None:
+        """Tell each of the callers what concerns it."""
+        api, access = self.run.told
+        for event in events:
+            if type(event) is Update:
+                self._feeds.data(api, event)
+            elif not isinstance(event, Heartbeat):
+                self._news((api, access), event)  # type: ignore[arg-type]  # what is no Update is an Event
+        self._tell_all()
+
+    def _news(self, link: tuple[int, str], event: Event) -> None:
+        if isinstance(event, Answered):
+            self._settle((*link, event.req_id), event)
+        elif isinstance(event, Pong):
+            self._settle(self._pinged(link, event.req_id), event)
+        elif not self._feeds.news(link[0], event):
+            if isinstance(event, Disconnected):
+                self._feeds.lost(link)
+            for caller in self.callers:
+                caller.take(event)
+
+    def _pinged(self, link: tuple[int, str], req_id: int | None) -> tuple[int, str, int]:
+        """Pongs without a number come in the order of pings."""
+        if req_id is not None:
+            return *link, req_id
+        pings = (
+            key for key, its in self._commands.items() if key[:2] == link and its.bound.entry.reply == "pong"
+        )
+        return next(pings, (*link, -1))
+
+    def _settle(self, key: tuple[int, str, int], event: Event) -> None:
+        command = self._commands.pop(key, None)
+        if command is not None and not command.caller.gone:
+            command.caller.settle(event, command.id)
+
+    # ---- callers
+
+    def join(self, caller: Caller) -> None:
+        """Take a caller."""
+        self.callers.append(caller)
+        self._numbered[caller.number] = caller
+        self._busy[caller] = None
+
+    def part(self, caller: Caller) -> None:
+        """Forget a caller and what it follows; the answers that it awaits are for nobody."""
+        if caller.gone:
+            return
+        caller.gone = True
+        self.callers.remove(caller)
+        del self._numbered[caller.number]
+        self.run.watch(caller.number, ())
+        self._feeds.leave(caller)
+        self._on_gone(caller)
+
+    def _telling(self, caller: Caller, tell: Callable[[], None]) -> bool:
+        """Write to a caller; return whether it is still there. Who has the session alone ends it."""
+        try:
+            tell()
+        except (ClosedPipe, KrakenWSError):
+            if caller.alone:
+                raise
+            self.part(caller)
+        return not caller.gone
+
+    def _tell_all(self) -> None:
+        for caller in [*self.callers]:
+            if caller.settled:
+                caller.settled = False
+                self._busy[caller] = None
+            self._telling(caller, caller.flush)
+
+    def _hear(self, caller: Caller) -> None:
+        """Do what a caller's lines ask, some of them at a time."""
+        if caller.gone:
+            return
+        if caller.is_heard:
+            for count, line in enumerate(caller.lines.take(), 1):
+                caller.line += 1
+                self._heed(caller, line)
+                if count == _LINES_A_TURN or not caller.is_heard:
+                    break
+        if not self._telling(caller, caller.flush):
+            return
+        if caller.is_done:
+            if caller.alone:
+                self._leave()
+            else:
+                self.part(caller)
+            return
+        if caller.is_heard and caller.lines.whole:
+            self._busy[caller] = None
+        self.run.watch(caller.number, caller.watched)
+
+    def _heed(self, caller: Caller, line: bytes | None) -> None:
+        id_: CallerId = None
+        try:
+            text = _text_of(line)
+            if asking.is_blank(text):
+                return
+            asked = asking.read_line(text, self._patterns)
+            id_ = asked.id
+            self._do(caller, asked)
+        except KrakenWSError as error:
+            id_ = error.id if isinstance(error, asking.Mistake) else id_
+            caller.answer(self._failure(error, line=caller.line), id_)
+
+    def _failure(
+        self,
+        error: KrakenWSError,
+        what: str = "",
+        *,
+        line: int | None = None,
+        channel: str = "",
+        symbol: str = "",
+    ) -> Failed:
+        message = self._clean(f"{what}: {error}" if what else str(error))
+        return Failed(time_ns(), error.exit_code, message, error.retryable, line, channel, symbol)
+
+    # ---- lines
+
+    def _do(self, caller: Caller, asked: Asked) -> None:
+        id_, bound = asked.id, asked.bound
+        if bound is None:
+            self._answer_own(caller, asked)
+        elif asked.do == asking.STOP:
+            self._feeds.stop(caller, id_, bound)
+        elif bound.entry.kind == CHANNEL:
+            self._feeds.follow(caller, id_, bound)
+        else:
+            self._command(caller, id_, bound)
+
+    def _answer_own(self, caller: Caller, asked: Asked) -> None:
+        now_ns = time_ns()
+        if asked.do == asking.HELP:
+            caller.answer(Help(now_ns, self._help_on(asked.topic)), asked.id)
+        elif asked.do == asking.STATUS:
+            connections = [
+                {
+                    "endpoint": link.name,
+                    "api": link.key[0],
+                    "state": _state(ready=link.protocol.ready, connected=link.protocol.connected),
+                    "system": link.protocol.system,
+                }
+                for link in self.run.links
+            ]
+            caller.answer(State(now_ns, connections, self._feeds.of(caller), caller.open), asked.id)
+        else:
+            caller.answer(Bye(now_ns), asked.id)
+            caller.quit()
+
+    def _command(self, caller: Caller, id_: CallerId, bound: Bound) -> None:
+        entry = bound.entry
+        req_id = self.run.add(self._dialect_of(entry.api), bound)
+        assert req_id is not None  # noqa: S101 - it is a command
+        due = monotonic() + self._options.connect_timeout_s
+        self._commands[entry.api, entry.access, req_id] = _Command(caller, id_, bound, due)
+        caller.open += 1
+
+    def _withdraw(self, now: float) -> None:
+        """Give up what could not leave in time, and look no more at what could."""
+        for key, command in [*self._commands.items()]:
+            if command.due is None:
+                continue
+            if now < command.due:
+                break
+            command.due = None
+            if self.run.withdraw(command.bound):
+                error = ConnectionFailed(f"no connection within {self._options.connect_timeout_s:g} s")
+                self._settle(key, self._failure(error, f"{command.bound.entry.name} was not sent"))
+        self._tell_all()
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Tell each caller what became of the lines that are still open."""
+        ends = ConnectionFailed("the session ends")
+        for key, command in [*self._commands.items()]:
+            name = command.bound.entry.name
+            if self.run.withdraw(command.bound):
+                self._settle(key, self._failure(ends, f"{name} was not sent"))
+            else:
+                hint = "the session ends before the answer"
+                if command.bound.entry.trading:
+                    hint += "; look at open orders and own trades before sending it again"
+                self._settle(key, Unanswered(time_ns(), name, key[2], hint))
+        self._feeds.close(lambda feed: self._failure(ends, channel=feed.place[0], symbol=feed.place[1]))
+        self._tell_all()
+
+
+def _state(*, ready: bool, connected: bool) -> str:
+    return "ready" if ready else "connecting" if connected else "down"
+
+
+def _text_of(line: bytes | None) -> str:
+    if line is None:
+        raise asking.Mistake(f"a line has at most {LONGEST_LINE_BYTES} bytes", None)
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        raise asking.Mistake("this line is no UTF-8", None) from None
