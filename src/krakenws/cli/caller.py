@@ -125,6 +125,8 @@ class Caller:
     @property
     def watched(self) -> Sequence[tuple[HasFileno, int]]:
         """What to wait for on its behalf; the same object as long as it is the same."""
+        if not self.alone and self.sink.waiting:
+            return self.sink.waiting
         return self._watched if self.reads else ()
 
     def read(self) -> None:
@@ -159,6 +161,11 @@ class Caller:
         self.open -= 1
         self.settled = True
         self.answer(event, id_)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something was taken that did not leave."""
+        return bool(self._pending)
 
     def flush(self) -> None:
         """Let leave what was taken, in one piece.

@@ -373,7 +373,7 @@ def _token(context: Context, words: list[str]) -> int:
     path = os.path.abspath(str(file or TOKEN_FILE))
     store_token(path, token.text)
     if context.output == "json":
-        _write_json(context, [{"event": "token", "stored": path, "source": source}])
+        write_json(context, [{"event": "token", "stored": path, "source": source}])
     else:
         context.out.write(f"stored in {path} (from {source}); use it within 15 minutes\n".encode())
     return 0
@@ -393,7 +393,7 @@ def _pairs(context: Context, words: list[str]) -> int:
     fields: tuple[str, ...] = type(rows[0]).__match_args__ if rows else ()
     table = [[getattr(row, name) for name in fields] for row in rows]
     if context.output == "json":
-        _write_json(
+        write_json(
             context,
             (
                 {name: value for name, value in zip(fields, row, strict=True) if value is not None}
@@ -429,7 +429,7 @@ def _catalog(context: Context, words: list[str]) -> int:
     if context.settings.get("schema"):
         from krakenws.core.schema import schema
 
-        _write_json(context, [schema(entries())], indent=2)
+        write_json(context, [schema(entries())], indent=2)
         return 0
     chosen = entries()
     if words:
@@ -438,7 +438,7 @@ def _catalog(context: Context, words: list[str]) -> int:
         chosen = tuple(entry for entry in found if entry is not None)
     columns: list[object] = ["name", "api", "kind", "access", "parameters"]
     if context.output == "json":
-        _write_json(context, map(_entry_fields, chosen))
+        write_json(context, map(_entry_fields, chosen))
     elif context.output == "csv":
         rows = ([e.name, e.api, e.kind, e.access, " ".join(p.name for p in e.params)] for e in chosen)
         _write_csv(context, [columns, *rows])
@@ -597,7 +597,8 @@ def _session(context: Context, words: list[str]) -> int:
 # ---- tables
 
 
-def _write_json(context: Context, items: Iterable[object], indent: int | None = None) -> None:
+def write_json(context: Context, items: Iterable[object], indent: int | None = None) -> None:
+    """Write a line of JSON for each item, or with `indent` more of them."""
     from json import dumps
 
     separators = (",", ":") if indent is None else (",", ": ")
@@ -609,7 +610,7 @@ def _write_fields(context: Context, rows: Sequence[Mapping[str, object]]) -> Non
     """Things with the same fields each: as JSON, CSV or a table."""
     table: list[list[object]] = [[*row.values()] for row in rows]
     if context.output == "json":
-        _write_json(context, rows)
+        write_json(context, rows)
     elif context.output == "csv":
         _write_csv(context, [[*rows[0]], *table] if rows else [])
     elif rows:

@@ -1,8 +1,9 @@
 """What the callers of a session follow: each channel and symbol once upstream, however many follow it.
 
 A feed is asked for with its first caller and left with its last. Who comes later is told `subscribed` at once
-and begins with a snapshot: of the verified book, or of the last frame where that is a state (ticker, spread,
-ohlc).
+and begins with a snapshot: of the verified book; of the last frame where that is a state (ticker, spread,
+ohlc); of an account's channel, what all were told since its last snapshot. Where that has grown too long, the
+channel is asked for anew, and everybody begins with the exchange's own.
 
 `unsubscribed` is said as soon as a caller leaves, since nothing reaches it from then on; what the exchange
 says of it later is expected, and swallowed.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     """API, channel as the wire names it, symbol."""
 
 _NUMBERS = ("reqid", "req_id")
+_LONGEST_TOLD = 1000
 _STATES = {"Ticker", "Spread", "Candle"}
 """Rows of which the last says how things are."""
 _KEPT = (V1.api, PRIVATE)
@@ -58,9 +60,11 @@ class Feed:
         waiting: who awaits the answer to a line about it, with the line's id.
         confirmed: what the exchange said, as long as the connection stands that it was said on.
         last: its last data.
+        begins: it is a channel of the account, and begins with a snapshot.
+        told: what came since the last one, for who comes late; None when that has grown too long.
     """
 
-    __slots__ = ("callers", "confirmed", "entry", "key", "last", "values", "waiting")
+    __slots__ = ("begins", "callers", "confirmed", "entry", "key", "last", "told", "values", "waiting")
 
     def __init__(self, entry: Entry, values: Values, key: Key) -> None:
         self.entry = entry
@@ -70,6 +74,29 @@ class Feed:
         self.waiting: list[tuple[Caller, CallerId]] = []
         self.confirmed: Subscribed | None = None
         self.last: Update | None = None
+        self.begins = entry.access == PRIVATE and values.get("snapshot") is not False
+        self.told: list[Update] | None = []
+
+    def take(self, update: Update) -> None:
+        """Take its data, for those who follow it and for who comes late."""
+        self.last = update
+        if self.begins:
+            self._keep(update)
+        for caller in self.callers:
+            caller.take(update)
+
+    def restart(self) -> None:
+        """Its subscription is gone: what is known of it does not count for the next."""
+        self.confirmed = self.last = None
+        self.told = []
+
+    def _keep(self, update: Update) -> None:
+        if update.snapshot:
+            self.told = [update]
+        elif self.told is not None:
+            self.told.append(update)
+            if len(self.told) > _LONGEST_TOLD:
+                self.told = None
 
     @property
     def link(self) -> LinkKey:
@@ -147,6 +174,8 @@ class Feeds:
                 feed = self._all[key] = Feed(entry, values, key)
                 new.append(key)
             feed.callers[caller] = id_
+            if feed.confirmed is not None and feed.told is None:
+                self._renew(feed)
             if feed.confirmed is None:
                 feed.waiting.append((caller, id_))
                 caller.open += 1
@@ -165,6 +194,16 @@ class Feeds:
             caller.take(snapshot_of(last.route, last.route.book, last.trust, self._levels, now_ns))
         elif feed.entry.rows in _STATES:
             caller.take(Update(last.route, last.frame, last.received_ns, True, None, last.body))
+        for update in feed.told or ():
+            caller.take(update)
+
+    def _renew(self, feed: Feed) -> None:
+        """Ask for a feed anew, for the sake of its snapshot."""
+        feed.restart()
+        bound = _bound(feed.entry, feed.values, [feed.key])
+        self._expect(feed.key)
+        self._run().remove(bound)
+        self._run().add(self._dialect_of(feed.entry.api), bound)
 
     def stop(self, caller: Caller, id_: CallerId, bound: Bound) -> None:
         """End what a caller follows.
@@ -210,8 +249,8 @@ class Feeds:
 
     def _forget(self, feed: Feed) -> None:
         del self._all[feed.key]
-        if feed.last is not None:
-            self._of_route.pop(feed.last.route, None)
+        for route in [route for route, its in self._of_route.items() if its is feed]:
+            del self._of_route[route]
 
     def _keys(self, bound: Bound) -> list[Key]:
         entry = bound.entry
@@ -236,9 +275,7 @@ class Feeds:
             if feed is None:
                 return
             self._of_route[update.route] = feed
-        feed.last = update
-        for caller in feed.callers:
-            caller.take(update)
+        feed.take(update)
 
     def news(self, api: int, event: Event) -> bool:
         """Tell those whom an event about a channel concerns; return whether it is about one."""
@@ -260,7 +297,7 @@ class Feeds:
             self._forget(feed)
             feed.tell(event)
         elif isinstance(event, Unsubscribed):
-            feed.confirmed = None
+            feed.restart()
             feed.tell(event)
         else:
             for caller in feed.callers:
@@ -271,7 +308,7 @@ class Feeds:
         """The connection is gone, and with it what was confirmed there."""
         for feed in self._all.values():
             if feed.link == link:
-                feed.confirmed = None
+                feed.restart()
         private = link[1] == PRIVATE
         for key in [key for key in self._leaving if key[0] == link[0] and (not key[2]) == private]:
             del self._leaving[key]

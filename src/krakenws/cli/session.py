@@ -3,6 +3,10 @@
 On standard input and output it has one caller and ends with it; with `--listen unix:PATH` it has many, and
 ends when it is told to. What it does with their lines is the switchboard's; here it gets its run, its output
 and its end.
+
+Nobody waits for one of many. What a client has not read yet is kept for it up to `overflow_bytes`; then
+market data is dropped for it, told and mended as under `--overflow drop`. When what cannot be dropped
+(answers, its account, the life of connections) has grown to twice that, it is cut.
 """
 
 from __future__ import annotations
@@ -11,20 +15,30 @@ import os
 
 from krakenws.cli.caller import Caller
 from krakenws.cli.commands import Context, Seldom, dialect_of
+from krakenws.cli.parser import entries
 from krakenws.cli.switchboard import Switchboard
-from krakenws.errors import UsageError
+from krakenws.core.odometer import Odometer
+from krakenws.core.session import Listening
+from krakenws.errors import SinkError, UsageError
+from krakenws.net.gate import Gate
 from krakenws.net.loop import Run
 from krakenws.net.stop import Stop, Stopped
-from krakenws.sinks import ClosedPipe
 from krakenws.sinks.lines import Json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
     from krakenws.core.events import Summary
+    from krakenws.net.listener import UnixListener
+    from krakenws.net.loop import EventSink
+    from krakenws.options import Options
     from krakenws.sinks import Sink
 
 _STDIN = 0
-_FIRST = 1
+_DOOR = 0
+"""The key under which those who come are waited for; callers are numbered from 1."""
 
 
 class _Input:
@@ -41,18 +55,45 @@ def run_session(context: Context, words: list[str]) -> int:
     Raises:
         KrakenWSError: it could not begin, or what broke it off: the output, `--strict`.
     """
+    settings = context.settings
     if words:
         raise UsageError(f"session takes no words: {words[0]}; commands are its lines of standard input")
-    if context.settings.get("output", "json") != "json":
+    if settings.get("schema"):
+        from krakenws.cli.commands import write_json
+        from krakenws.core.schema import requests_schema
+
+        write_json(context, [requests_schema(entries())], indent=2)
+        return 0
+    if settings.get("output", "json") != "json":
         raise UsageError("a session speaks JSON: leave --output out")
     if os.name != "posix":
         raise UsageError("session needs a Unix system, where standard input can be waited for")
     context.output = "json"
     with Stop() as stop:
-        return _Session(context, stop).serve()
+        if (place := settings.get("listen")) is None:
+            return _Session(context, stop).serve()
+        return _listen(context, stop, str(place))
+
+
+def _listen(context: Context, stop: Stop, place: str) -> int:
+    from krakenws.net.listener import UnixListener
+
+    kind, _, path = place.partition(":")
+    if kind != "unix" or not path:
+        raise UsageError(f"--listen {place} is not unix:PATH, such as unix:kraken.sock")
+    if context.settings.get("overflow", "drop") != "drop":
+        raise UsageError("a session for many waits for none of them: --overflow drop is what it does")
+    if not context.options.verify:
+        raise UsageError(
+            "a session for many begins a book from its own copy, which --no-verify does not keep"
+        )
+    with UnixListener(path) as listener:
+        return _Server(context, stop, listener).serve()
 
 
 class _Session:
+    """The session of one caller, on standard input and output."""
+
     def __init__(self, context: Context, stop: Stop) -> None:
         self._context = context
         self._stop = stop
@@ -63,39 +104,50 @@ class _Session:
             patterns=context.pair_patterns,
             clean=context.redactor.clean,
             help_on=_help_on,
+            admit=self._gate().check,
             leave=self._leave,
+            on_knock=self._on_knock,
             on_gone=self._on_gone,
         )
 
     def serve(self) -> int:
-        sink = self._open_output()
-        self._switchboard.join(Caller(_FIRST, _Input(), sink, alone=True))
-        run = self._make_run()
+        """Run it to its end; return the exit code."""
+        sink = self._open()
+        run = self._make_main()
         self._switchboard.steer(run)
+        self._begin(run)
         try:
             try:
                 run.run()
                 self._switchboard.close()
             finally:
+                self._close()
                 sink.close()
         except Stopped:
             pass  # while it was ending anyway
-        except ClosedPipe:
-            run.judge_unknown()
-            raise
-        except Exception:
-            run.judge_unknown()
+        except Exception:  # a closed pipe, too
+            run.judge_unknown()  # what became of an order outweighs what broke off
             raise
         run.judge_unknown()
         return 0
 
+    def _begin(self, run: Run) -> None:
+        """Do what needs the run."""
+
+    def _close(self) -> None:
+        """See off who is still there."""
+
     def _leave(self) -> None:
         self._stop.set = True
 
-    def _on_gone(self, caller: Caller) -> None:
-        pass
+    def _on_knock(self) -> None:
+        """Nobody knocks on standard input."""
 
-    def _open_output(self) -> Sink:
+    def _on_gone(self, caller: Caller, error: SinkError | None) -> None:
+        """Who has the session alone is never gone."""
+
+    def _open(self) -> Sink:
+        """Open standard output, and let its caller in."""
         context, options = self._context, self._context.options
         if options.overflow == "block":
             sink: Sink = Json(context.out)
@@ -108,14 +160,43 @@ class _Session:
                 note, tell_lag = context.note, self._tell_lag
                 sink = dropping(sink, out, options, None, note=note, tell_lag=tell_lag)
         context.sink = sink
+        self._switchboard.join(Caller(1, _Input(), sink, alone=True))
         return sink
 
-    def _make_run(self) -> Run:
+    def _gate(self) -> Gate:
+        """Return what orders have to pass, as on the command line."""
+        policy = self._context.settings.get("policy")
+        if policy is not None:
+            from krakenws.core.policy import Policy
+
+            assert isinstance(policy, Policy)  # noqa: S101 - settings.py read it
+        options, note = self._context.options, self._context.note
+        return Gate(
+            options, policy=policy, history=None, make_run=self._make_look, stop=self._stop, note=note
+        )
+
+    def _make_look(self, options: Options, watcher: EventSink, for_s: float) -> Run:
+        """Return a run beside the session, in which a policy's facts are asked for."""
+        return self._make_run(options, watcher, for_s=for_s)
+
+    def _make_main(self) -> Run:
         context = self._context
         count, for_s = context.settings.get("count"), context.settings.get("for")
-        return Run(
+        return self._make_run(
             context.options,
             self._switchboard,
+            count=count if isinstance(count, int) else None,
+            for_s=for_s if isinstance(for_s, float) else None,
+            summarize=self._summarize,
+            odometer=Odometer(context.note, context.note if context.settings.get("verbose") else None),
+            attendant=self._switchboard,
+        )
+
+    def _make_run(self, options: Options, sink: EventSink, **more: Any) -> Run:
+        context = self._context
+        return Run(
+            options,
+            sink,
             context.out,
             redactor=context.redactor,
             credentials=context.credentials(),
@@ -124,19 +205,82 @@ class _Session:
             tell_lag=self._tell_lag,
             stop=self._stop,
             budget=context.budget(),
-            count=count if isinstance(count, int) else None,
-            for_s=for_s if isinstance(for_s, float) else None,
-            summarize=self._summarize,
-            attendant=self._switchboard,
+            **more,
         )
 
     def _summarize(self, summary: Summary) -> None:
         self._switchboard.write([summary])
 
 
+class _Server(_Session):
+    """The session of many callers, on a Unix socket."""
+
+    def __init__(self, context: Context, stop: Stop, listener: UnixListener) -> None:
+        super().__init__(context, stop)
+        self._listener = listener
+        self._clients: dict[Caller, socket.socket] = {}
+        self._count = 0
+        from krakenws.cli.clients import Encoder
+
+        self._encoder = Encoder()
+        self._run: Run | None = None
+
+    def _open(self) -> Sink:
+        self._context.sink = sink = Json(self._context.out)
+        return sink
+
+    def _begin(self, run: Run) -> None:
+        from time import time_ns
+
+        self._run = run
+        run.watch(_DOOR, self._listener.watched)
+        assert self._context.sink is not None  # noqa: S101 - opened just before
+        self._context.sink.write([Listening(time_ns(), self._listener.path)])
+
+    def _on_knock(self) -> None:
+        try:
+            for client in self._listener.accept():
+                self._welcome(client)
+        except SinkError as error:  # no descriptor left: until somebody goes
+            self._context.note(str(error))
+            assert self._run is not None  # noqa: S101 - somebody knocked
+            self._run.watch(_DOOR, ())
+
+    def _welcome(self, client: socket.socket) -> None:
+        from krakenws.cli.clients import ClientOut, SharedJson
+        from krakenws.sinks.overflow import dropping
+
+        self._count += 1
+        name = f"client {self._count}"
+        out = ClientOut(client, name, self._context.options)
+        sink = dropping(
+            SharedJson(out, self._encoder),
+            out,
+            self._context.options,
+            None,
+            note=self._context.note,
+            tell_lag=lambda _: self._tell_lag(f"{name} reads too slowly: market data is dropped for it"),
+            shared=True,
+        )
+        caller = Caller(self._count, client, sink, alone=False)
+        self._clients[caller] = client
+        self._switchboard.join(caller)
+
+    def _on_gone(self, caller: Caller, error: SinkError | None) -> None:
+        self._clients.pop(caller).close()
+        if error is not None:
+            self._context.note(str(error))
+        if self._run is not None:
+            self._run.watch(_DOOR, self._listener.watched)
+
+    def _close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+
 def _help_on(topic: str) -> str:
     from krakenws.cli.help import of_entry
-    from krakenws.cli.parser import entries, look_up
+    from krakenws.cli.parser import look_up
 
     if not topic:
         return _HELP + ", ".join(entry.name for entry in entries() if not entry.explicit)

@@ -20,7 +20,7 @@ from krakenws.cli.feeds import Feeds
 from krakenws.core.catalog import CHANNEL
 from krakenws.core.events import Answered, Disconnected, Heartbeat, Pong, Unanswered, Update
 from krakenws.core.session import Bye, Failed, Help, State
-from krakenws.errors import ConnectionFailed, KrakenWSError
+from krakenws.errors import ConnectionFailed, KrakenWSError, SinkError
 from krakenws.sinks import ClosedPipe
 
 TYPE_CHECKING = False
@@ -62,8 +62,10 @@ class Switchboard:
         patterns: gives what expands `*/USD`, for an API.
         clean: takes secrets out of a sentence.
         help_on: gives the help on a topic, "" for all.
+        admit: raises where checks or the user's policy forbid a command, given those that wait to leave.
         leave: ends the run, once who has the session alone is done.
-        on_gone: is told of each other caller that left.
+        on_knock: is called when somebody else is ready than a caller.
+        on_gone: is told of each other caller that left, and why it was cut, if it was.
 
     Attributes:
         callers: those that are there.
@@ -79,8 +81,10 @@ class Switchboard:
         patterns: Callable[[int], Expand],
         clean: Callable[[str], str],
         help_on: Callable[[str], str],
+        admit: Callable[[Bound, Sequence[Bound]], object],
         leave: Callable[[], None],
-        on_gone: Callable[[Caller], None],
+        on_knock: Callable[[], None],
+        on_gone: Callable[[Caller, SinkError | None], None],
     ) -> None:
         self.callers: list[Caller] = []
         self._options = options
@@ -88,7 +92,9 @@ class Switchboard:
         self._patterns = patterns
         self._clean = clean
         self._help_on = help_on
+        self._admit = admit
         self._leave = leave
+        self._on_knock = on_knock
         self._on_gone = on_gone
         self._run: Run | None = None
         self._feeds = Feeds(options, dialect_of, lambda: self.run)
@@ -127,7 +133,12 @@ class Switchboard:
 
     def ready(self, key: int) -> None:
         """Read from a caller, or write what it takes again."""
-        caller = self._numbered[key]
+        if not key:
+            self._on_knock()
+            return
+        caller = self._numbered.get(key)
+        if caller is None:  # cut a moment ago
+            return
         if caller.reads:
             caller.read()
         else:
@@ -207,33 +218,34 @@ class Switchboard:
         self._numbered[caller.number] = caller
         self._busy[caller] = None
 
-    def part(self, caller: Caller) -> None:
+    def part(self, caller: Caller, error: SinkError | None = None) -> None:
         """Forget a caller and what it follows; the answers that it awaits are for nobody."""
-        if caller.gone:
-            return
         caller.gone = True
         self.callers.remove(caller)
         del self._numbered[caller.number]
         self.run.watch(caller.number, ())
         self._feeds.leave(caller)
-        self._on_gone(caller)
+        self._on_gone(caller, error)
 
     def _telling(self, caller: Caller, tell: Callable[[], None]) -> bool:
         """Write to a caller; return whether it is still there. Who has the session alone ends it."""
         try:
             tell()
-        except (ClosedPipe, KrakenWSError):
+        except (ClosedPipe, SinkError) as error:
             if caller.alone:
                 raise
-            self.part(caller)
-        return not caller.gone
+            self.part(caller, error if isinstance(error, SinkError) else None)
+            return False
+        self.run.watch(caller.number, caller.watched)
+        return True
 
     def _tell_all(self) -> None:
         for caller in [*self.callers]:
             if caller.settled:
                 caller.settled = False
                 self._busy[caller] = None
-            self._telling(caller, caller.flush)
+            if caller.has_news:
+                self._telling(caller, caller.flush)
 
     def _hear(self, caller: Caller) -> None:
         """Do what a caller's lines ask, some of them at a time."""
@@ -255,7 +267,6 @@ class Switchboard:
             return
         if caller.is_heard and caller.lines.whole:
             self._busy[caller] = None
-        self.run.watch(caller.number, caller.watched)
 
     def _heed(self, caller: Caller, line: bytes | None) -> None:
         id_: CallerId = None
@@ -316,6 +327,7 @@ class Switchboard:
 
     def _command(self, caller: Caller, id_: CallerId, bound: Bound) -> None:
         entry = bound.entry
+        self._admit(bound, [its.bound for its in self._commands.values() if its.due is not None])
         req_id = self.run.add(self._dialect_of(entry.api), bound)
         assert req_id is not None  # noqa: S101 - it is a command
         due = monotonic() + self._options.connect_timeout_s

@@ -8,8 +8,8 @@ from __future__ import annotations
 from inspect import getdoc
 from typing import TYPE_CHECKING, Any
 
-from krakenws.core import events
-from krakenws.core.catalog import CHANNEL
+from krakenws.core import events, session
+from krakenws.core.catalog import CHANNEL, WORDS
 from krakenws.core.rows import ROWS, schema_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Entry
 
 Schema = dict[str, Any]
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_ID: Schema = {
+    "description": "What the caller of a session named its line; absent, where it gave no name.",
+    "oneOf": [{"type": "string", "minLength": 1, "maxLength": 200}, {"type": "integer"}],
+}
 _TEXT: Schema = {"type": "string"}
 _WHOLE: Schema = {"type": "integer"}
 _TIME: Schema = {"type": "string", "format": "date-time"}
@@ -50,7 +55,24 @@ _EVENTS = (
     events.Violation,
     events.Summary,
     events.Met,
+    session.State,
+    session.Help,
+    session.Bye,
+    session.Listening,
 )
+_ANSWERS = {
+    events.Pong,
+    events.Subscribed,
+    events.Unsubscribed,
+    events.Refused,
+    events.Reply,
+    events.Rejected,
+    events.Unanswered,
+    session.State,
+    session.Help,
+    session.Bye,
+}
+"""What carries the `id` of a session's caller."""
 _OUTCOMES: dict[type, Schema] = {
     events.Reply: {"success": {"const": True}, "outcome": {"const": "accepted"}},
     events.Rejected: {"success": {"const": False}, "outcome": {"const": "rejected"}},
@@ -80,13 +102,53 @@ def schema(entries: Iterable[Entry]) -> Schema:
     }
     definitions |= {event.__name__.lower(): _event(event) for event in _EVENTS}
     definitions["error"] = _error()
+    definitions["id"] = _ID
     lines = [name for name, value in definitions.items() if "event" in value.get("properties", {})]
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DRAFT,
         "title": "One line of krakenws -o json",
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name in lines],
         "$defs": definitions,
     }
+
+
+def requests_schema(entries: Iterable[Entry]) -> Schema:
+    """Return the JSON Schema (draft 2020-12) of one line of a session that is an object with `do`.
+
+    A session takes more than that: numbers for their text, and Kraken's own requests.
+
+    Args:
+        entries: the catalog.
+    """
+    shown = [entry for entry in entries if not entry.explicit]
+    definitions: Schema = {"id": _ID}
+    for entry in shown:
+        definitions[entry.name] = _request(entry.help, {"do": {"const": entry.name}}, entry)
+        if entry.kind == CHANNEL:
+            said: Schema = {"do": {"const": "unsubscribe"}, "channel": {"const": entry.name}}
+            definitions[f"unsubscribe_{entry.name}"] = _request(f"End what {entry.name} began.", said, entry)
+    definitions["status"] = _request("Ask for a `session` event.", {"do": {"const": "status"}})
+    definitions["quit"] = _request("Wait for open answers, and leave.", {"do": {"const": "quit"}})
+    named: Schema = {"do": {"const": "help"}, "name": {"enum": [entry.name for entry in shown]}}
+    definitions["help"] = _request("Ask what may be said, or what a name takes.", named, optional=["name"])
+    return {
+        "$schema": _DRAFT,
+        "title": "One line of krakenws session",
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in definitions if name != "id"],
+        "$defs": definitions,
+    }
+
+
+def _request(
+    description: str, said: Schema, entry: Entry | None = None, optional: Iterable[str] = ()
+) -> Schema:
+    params = entry.params if entry else ()
+    properties: Schema = {"id": {"$ref": "#/$defs/id"}, **said}
+    for param in params:
+        choices = {"enum": list(param.choices)} if param.choices and param.kind is not WORDS else {}
+        properties[param.name] = {**param.kind.schema, **choices, "description": param.help}
+    left_out = ["id", *optional, *(param.name for param in params if not param.required)]
+    return {**_object(description, properties, left_out), "additionalProperties": False}
 
 
 def _object(description: str, properties: Schema, optional: Iterable[str] = ()) -> Schema:
@@ -134,12 +196,26 @@ def _event(event: type[events.Event]) -> Schema:
     if event is events.Gap:
         properties["to"] = {"anyOf": [_TIME, {"type": "null"}]}
         optional.remove("to")
+    if event in _ANSWERS:
+        properties["id"] = {"$ref": "#/$defs/id"}
+        optional.append("id")
     properties["received"] = _TIME
     return _object(getdoc(event) or "", properties, optional)
 
 
 def _error() -> Schema:
+    plain = {"event": {"const": "error"}, "code": _WHOLE, "message": _TEXT, "retryable": {"type": "boolean"}}
+    in_session = {
+        "id": {"$ref": "#/$defs/id"},
+        "line": _WHOLE,
+        "channel": _TEXT,
+        "symbol": _TEXT,
+        **_NUMBERS,
+        "received": _TIME,
+    }
     return _object(
-        "What ended the run. `code` is the exit code; `retryable` whether trying again can help.",
-        {"event": {"const": "error"}, "code": _WHOLE, "message": _TEXT, "retryable": {"type": "boolean"}},
+        "What ended the run, or in a session, what is wrong with a line. `code` is the exit code, or what it"
+        " would be; `retryable` whether trying again can help; `line` which line of the caller it is.",
+        {**plain, **in_session},
+        in_session,
     )

@@ -94,7 +94,7 @@ if TYPE_CHECKING:
         def write(self, events: list[Update | Event]) -> None: ...  # noqa: D102
 
     class Attendant(Protocol):
-        """Who steers a run from beside it (a guard, a session's switchboard): such a run ends with signals."""
+        """Who steers a run from beside it: a guard, a session's switchboard. It ends with its signals."""
 
         def attend(self, now: float) -> None: ...  # noqa: D102
         def next_deadline(self) -> float | None: ...  # noqa: D102
@@ -422,9 +422,9 @@ class Run:
         idle = self._attendant is None
         for link in self.links:
             protocol = link.protocol
-            if protocol.wants == CLOSE and protocol.failure:
-                if not self._goes_on_without(link, ConnectionFailed(_at(link, protocol.failure))):
-                    return True
+            failed = protocol.wants == CLOSE and protocol.failure
+            if failed and not self._goes_on_without(link, ConnectionFailed(_at(link, failed))):
+                return True
             idle = idle and protocol.idle
         return idle
 
@@ -437,7 +437,7 @@ class Run:
             raise error
 
     def _goes_on_without(self, link: Link, error: KrakenWSError) -> bool:
-        """Return whether the run goes on without a link: what is asked of its endpoint next gets a new one."""
+        """Return whether the run does without a link: what is asked of its endpoint next gets a new one."""
         if self._attendant is None or not self._attendant.outlives(*link.key, error):
             return False
         del self._links[link.key]
@@ -504,14 +504,11 @@ class Run:
                 self._sink.drained()
             elif number == _LOOKING and trading is not None:
                 self._tell_verdicts(trading.look_ups.collect())
-            elif number > _FILLING:
-                self._fill(self._numbered[number - _FILLING])
-            elif number > 0:
-                self._service(self._numbered[number])
-            elif number < 0:
-                self._return(self._numbered[-number])
-            else:
+            elif number == 0:
                 self._stop.heard()
+            elif its := self._numbered.get(abs(number) % _FILLING):  # else it failed a moment ago
+                serve = self._fill if number > _FILLING else self._service if number > 0 else self._return
+                serve(its)
         now = monotonic()
         if self._caught_up_at is not None:
             if now < self._caught_up_at:

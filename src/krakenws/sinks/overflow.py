@@ -204,6 +204,7 @@ def dropping(
     *,
     note: Callable[[str], None],
     tell_lag: Callable[[str], None],
+    shared: bool = False,
 ) -> Sink:
     """Return a sink that drops market data while the reader of `out`, to which `sink` writes, is behind.
 
@@ -214,6 +215,7 @@ def dropping(
         bound: what the run is about; None: it may be about anything.
         note: takes a sentence for people, about all that was dropped.
         tell_lag: takes one about each time; there may be many.
+        shared: others read the same feeds: what is dropped here is not dropped in their account.
 
     Raises:
         UsageError: books are shown and not kept, so that they could not be mended.
@@ -226,7 +228,7 @@ def dropping(
             "--overflow drop mends a book from our own copy of it, which --no-verify does not keep;"
             " leave one of them out"
         )
-    return DropEvents(sink, out, options, note, tell_lag)
+    return DropEvents(sink, out, options, note, tell_lag, shared=shared)
 
 
 class _Dropping(Sink):
@@ -345,8 +347,11 @@ class DropEvents(_Dropping):
         options: Options,
         note: Callable[[str], None],
         tell_lag: Callable[[str], None],
+        *,
+        shared: bool = False,
     ) -> None:
         super().__init__(sink, out, note, tell_lag)
+        self._shared = shared
         self._levels = 1 if options.book == "top" else None
         self._round_bytes = options.overflow_bytes
         self._last_ns: dict[Route, int] = {}
@@ -387,12 +392,9 @@ class DropEvents(_Dropping):
         loss.count += 1
         loss.trust = update.trust
         self._dropped += 1
-        self._account(update.route)
-
-    def _account(self, route: Route) -> None:
-        """Tell the feed's own account, too."""
-        route.tally.emitted -= 1
-        route.tally.dropped += 1
+        if not self._shared:
+            update.route.tally.emitted -= 1
+            update.route.tally.dropped += 1
 
     def _gap(self, route: Route, to_ns: int) -> Gap:
         missed = self._gaps.pop(route)
