@@ -102,9 +102,9 @@ def served(environ: dict[str, str]) -> Iterator[Ask]:
                 return answered(lambda: client.recv(65536), number)
 
             try:
-            yield ask
-        finally:
-            process.terminate()
+                yield ask
+            finally:
+                process.terminate()
 
 
 def measure(contestants: dict[str, Ask], rounds: int) -> dict[str, list[float]]:
@@ -138,7 +138,7 @@ def main() -> None:
             asks = {"plain socket client": plain(told), "session": on_pipes, "session --listen": on_socket}
             took_us = measure(asks, rounds)
     floor = median(took_us["plain socket client"])
-    print("| addOrder validate=true | p50 µs | p99 µs | p50 × plain |\n| --- | ---: | ---: | ---: |")
+    print("| addOrder validate=true | p50 µs | p99 µs | p50 x plain |\n| --- | ---: | ---: | ---: |")
     for name, times in took_us.items():
         p99 = times[len(times) * 99 // 100]
         print(f"| {name} | {median(times):.0f} | {p99:.0f} | {median(times) / floor:.2f} |")

@@ -13,6 +13,7 @@ than none. All three end in `bind`, where the catalog says what fits.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from json import JSONDecoder
 
 from krakenws.cli.parser import entries, look_up, parse
@@ -255,10 +256,16 @@ def _done(verb: str, members: dict[str, Any], id_: CallerId, patterns: Callable[
     api = members.pop("api", None)
     if api not in {None, "1", "2"}:
         raise UsageError("api is neither 1 nor 2")
-    entry, _ = look_up(channel, None if api is None else int(api))
+    entry = _called(channel, None if api is None else int(api))
     if entry is None:
         raise UsageError(f"{shown(channel)} is no command of a session; run it by itself")
     return _asked(id_, name, entry, _words(entry, members.items()), patterns)
+
+
+@lru_cache(maxsize=64)
+def _called(name: str, api: int | None) -> Entry | None:
+    """Return what a name stands for; programs say the same few names again and again."""
+    return look_up(name, api)[0]
 
 
 def _of_v1(verb: str, members: dict[str, Any]) -> tuple[Entry, str, dict[str, Any]]:

@@ -417,20 +417,20 @@ def _tell(context: Context, check: Check) -> None:
     fix = check.fix and shown(context.redactor.clean(check.fix), _LONGEST)
     if context.output == "json":
         fields = {"event": "check", "check": check.check, "state": check.state, "message": message}
-        write_json(context, {**fields, **({"fix": fix} if fix else {})})
+        _write_json(context, {**fields, **({"fix": fix} if fix else {})})
     else:
         context.out.write(f"{check.state:<8} {check.check}: {message}{fix and f'; {fix}'}\n".encode())
 
 
 def _conclude(context: Context, counts: Mapping[str, int], code: int) -> None:
     if context.output == "json":
-        write_json(context, {"event": "checked", **counts, "code": code})
+        _write_json(context, {"event": "checked", **counts, "code": code})
         return
     told = [f"{count} {state}" for state, count in counts.items() if count]
     context.out.write(f"{', '.join(told)}\n".encode())
 
 
-def write_json(context: Context, fields: Mapping[str, object]) -> None:
+def _write_json(context: Context, fields: Mapping[str, object]) -> None:
     from json import dumps
 
     context.out.write(f"{dumps(fields, separators=(',', ':'), ensure_ascii=False)}\n".encode())

@@ -15,12 +15,12 @@ import os
 
 from krakenws.cli.caller import Caller
 from krakenws.cli.commands import Context, Seldom, dialect_of
+from krakenws.cli.intents import make_trading, open_journal
 from krakenws.cli.parser import entries
 from krakenws.cli.switchboard import Switchboard
 from krakenws.core.odometer import Odometer
 from krakenws.core.session import Listening
 from krakenws.errors import SinkError, UsageError
-from krakenws.net.gate import Gate
 from krakenws.net.loop import Run
 from krakenws.net.stop import Stop, Stopped
 from krakenws.sinks.lines import Json
@@ -66,6 +66,8 @@ def run_session(context: Context, words: list[str]) -> int:
         return 0
     if settings.get("output", "json") != "json":
         raise UsageError("a session speaks JSON: leave --output out")
+    if settings.get("intent"):
+        raise UsageError("--intent names one command, and a session has many")
     if os.name != "posix":
         raise UsageError("session needs a Unix system, where standard input can be waited for")
     context.output = "json"
@@ -104,7 +106,6 @@ class _Session:
             patterns=context.pair_patterns,
             clean=context.redactor.clean,
             help_on=_help_on,
-            admit=self._gate().check,
             leave=self._leave,
             on_knock=self._on_knock,
             on_gone=self._on_gone,
@@ -126,9 +127,9 @@ class _Session:
         except Stopped:
             pass  # while it was ending anyway
         except Exception:  # a closed pipe, too
-            run.judge_unknown()  # what became of an order outweighs what broke off
+            run.verdicts.judge_unknown()  # what became of an order outweighs what broke off
             raise
-        run.judge_unknown()
+        run.verdicts.judge_unknown()
         return 0
 
     def _begin(self, run: Run) -> None:
@@ -163,18 +164,6 @@ class _Session:
         self._switchboard.join(Caller(1, _Input(), sink, alone=True))
         return sink
 
-    def _gate(self) -> Gate:
-        """Return what orders have to pass, as on the command line."""
-        policy = self._context.settings.get("policy")
-        if policy is not None:
-            from krakenws.core.policy import Policy
-
-            assert isinstance(policy, Policy)  # noqa: S101 - settings.py read it
-        options, note = self._context.options, self._context.note
-        return Gate(
-            options, policy=policy, history=None, make_run=self._make_look, stop=self._stop, note=note
-        )
-
     def _make_look(self, options: Options, watcher: EventSink, for_s: float) -> Run:
         """Return a run beside the session, in which a policy's facts are asked for."""
         return self._make_run(options, watcher, for_s=for_s)
@@ -188,6 +177,7 @@ class _Session:
             count=count if isinstance(count, int) else None,
             for_s=for_s if isinstance(for_s, float) else None,
             summarize=self._summarize,
+            trading=make_trading(context, open_journal(), self._stop, self._make_look),
             odometer=Odometer(context.note, context.note if context.settings.get("verbose") else None),
             attendant=self._switchboard,
         )

@@ -62,7 +62,6 @@ class Switchboard:
         patterns: gives what expands `*/USD`, for an API.
         clean: takes secrets out of a sentence.
         help_on: gives the help on a topic, "" for all.
-        admit: raises where checks or the user's policy forbid a command, given those that wait to leave.
         leave: ends the run, once who has the session alone is done.
         on_knock: is called when somebody else is ready than a caller.
         on_gone: is told of each other caller that left, and why it was cut, if it was.
@@ -81,7 +80,6 @@ class Switchboard:
         patterns: Callable[[int], Expand],
         clean: Callable[[str], str],
         help_on: Callable[[str], str],
-        admit: Callable[[Bound, Sequence[Bound]], object],
         leave: Callable[[], None],
         on_knock: Callable[[], None],
         on_gone: Callable[[Caller, SinkError | None], None],
@@ -92,7 +90,6 @@ class Switchboard:
         self._patterns = patterns
         self._clean = clean
         self._help_on = help_on
-        self._admit = admit
         self._leave = leave
         self._on_knock = on_knock
         self._on_gone = on_gone
@@ -148,7 +145,7 @@ class Switchboard:
     def outlives(self, api: int, access: str, error: KrakenWSError) -> bool:
         """Tell those who wait for an endpoint that it failed for good; the next line tries it anew."""
         for key, command in [*self._commands.items()]:
-            if key[:2] == (api, access):
+            if key[:2] == (api, access) and self.run.give_up(key[:2], key[2]):  # else its verdict follows
                 self._settle(key, self._failure(error, f"{command.bound.entry.name} was not sent"))
         for feed in self._feeds.failed((api, access)):
             channel, symbol = feed.place
@@ -326,13 +323,15 @@ class Switchboard:
             caller.quit()
 
     def _command(self, caller: Caller, id_: CallerId, bound: Bound) -> None:
+        """Send a command: as one request, or one for each order that it cancels."""
         entry = bound.entry
-        self._admit(bound, [its.bound for its in self._commands.values() if its.due is not None])
-        req_id = self.run.add(self._dialect_of(entry.api), bound)
-        assert req_id is not None  # noqa: S101 - it is a command
+        dialect = self._dialect_of(entry.api)
+        numbers = self.run.order(dialect, bound) if entry.trading else [self.run.add(dialect, bound)]
         due = monotonic() + self._options.connect_timeout_s
-        self._commands[entry.api, entry.access, req_id] = _Command(caller, id_, bound, due)
-        caller.open += 1
+        for number in numbers:
+            assert number is not None  # noqa: S101 - it is no channel
+            self._commands[entry.api, entry.access, number] = _Command(caller, id_, bound, due)
+            caller.open += 1
 
     def _withdraw(self, now: float) -> None:
         """Give up what could not leave in time, and look no more at what could."""
@@ -342,7 +341,7 @@ class Switchboard:
             if now < command.due:
                 break
             command.due = None
-            if self.run.withdraw(command.bound):
+            if self.run.give_up(key[:2], key[2]):
                 error = ConnectionFailed(f"no connection within {self._options.connect_timeout_s:g} s")
                 self._settle(key, self._failure(error, f"{command.bound.entry.name} was not sent"))
         self._tell_all()
@@ -354,7 +353,7 @@ class Switchboard:
         ends = ConnectionFailed("the session ends")
         for key, command in [*self._commands.items()]:
             name = command.bound.entry.name
-            if self.run.withdraw(command.bound):
+            if self.run.give_up(key[:2], key[2]):
                 self._settle(key, self._failure(ends, f"{name} was not sent"))
             else:
                 hint = "the session ends before the answer"

@@ -35,6 +35,7 @@ PAIR_ALIASES: dict[int, dict[str, str]] = {
 """Asset names users carry from one API to the other (quirks A1, A2). No other name is translated."""
 
 _QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF", "XBT", "BTC", "ETH", "DAI")
+_FOLDED = str.maketrans("", "", "-_[]")
 _FORBIDDEN = "\"'`\\"
 _LONGEST_NUMBER = 40
 _RFC_3339 = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?(Z|[+-][0-9]{2}:[0-9]{2})"
@@ -307,6 +308,9 @@ class Entry:
 
     def param(self, name: str) -> Param | None:
         """Return the parameter of that name in any spelling, or None."""
+        for param in self.params:  # programs write it as it is
+            if param.name == name:
+                return param
         wanted = canonical(name)
         return next((param for param in self.params if canonical(param.name) == wanted), None)
 
@@ -332,7 +336,7 @@ class Bound:
 
 def canonical(name: str) -> str:
     """Fold the spellings of a name: `open-orders`, `open_orders`, `OPENORDERS` are `openorders`."""
-    return name.lower().translate({ord(character): None for character in "-_[]"})
+    return name.lower().translate(_FOLDED)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

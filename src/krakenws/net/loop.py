@@ -125,6 +125,8 @@ _ATTENDED = 1 << 31
 _CATCH_UP_S = 1.0
 """Enough to read what a socket's buffer holds after output stood still."""
 _FOR_EVER = 1_000_000_000
+_TRADED = (V1.api, PRIVATE)
+"""Where verdicts come from that no connection brought."""
 
 
 class Link:
@@ -443,14 +445,15 @@ class Run:
         del self._links[link.key]
         link.drop()
         link.end_errand()
-        keys = [link.number, -link.number]
         if link.backfill is not None:
             link.backfill.end()
-            keys.append(link.number + _FILLING)
-        for key in keys:
-            self._poller.watch(key, ())
-        del self._numbered[link.number]
+        self._forget(link)
         return True
+
+    def _forget(self, link: Link) -> None:
+        del self._numbered[link.number]
+        for key in (link.number, -link.number, link.number + _FILLING):
+            self._poller.watch(key, ())
 
     def _obey(self, link: Link) -> None:
         protocol = link.protocol
@@ -559,8 +562,7 @@ class Run:
         elif not trading.look_ups and self._looker is not None:
             self._looker.drop()
             self._looker.end_errand()
-            for key in (self._looker.number, -self._looker.number):
-                self._poller.watch(key, ())
+            self._forget(self._looker)
             self._looker = None
 
     def _tell_verdicts(self, events: Sequence[Event]) -> None:
@@ -840,7 +842,7 @@ class Run:
                 if frames:
                     self._sink.received(frames)
             elif events:
-                self.told = link.key
+                self.told = _TRADED if link is None else link.key
                 self._sink.write(events)
         finally:  # a verdict counts even when it cannot be written
             for event in events:

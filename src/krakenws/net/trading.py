@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     Check = Callable[[Bound], Mapping[str, str] | None]
     """Raises `KrakenWSError` for what must not be sent; else returns what it may come to, if it is known."""
 
+_REMEMBERED = 64
 BEFORE_ROW, ROW, LEFT, ANSWERED, SETTLED = "before row", "row", "left", "answered", "settled"
 RECONCILE = "'krakenws reconcile' looks again"
 _FORGOTTEN_NS = 60 * 1_000_000_000
@@ -190,12 +191,18 @@ class Trading:
     def leave(self, protocol: ClientProtocol) -> None:
         """Write the rows of what is about to leave; what may not leave is withdrawn.
 
+        What is only to be checked places nothing, and has no row: there is nothing to look for.
+
         Raises:
             SinkError: they could not be written: nothing may leave.
         """
         leaving = [
             (request, self._commands[request.req_id]) for request in protocol.leaving if request.entry.trading
         ]
+        only_checked = {command for request, command in leaving if only_validates(request.bound)}
+        if only_checked:
+            self._unsent = [command for command in self._unsent if command not in only_checked]
+            leaving = [pair for pair in leaving if pair[1] not in only_checked]
         if not leaving:
             return
         created_ns = time_ns()
@@ -270,8 +277,9 @@ class Trading:
 
     def _answered(self, command: Command, event: Answered) -> list[Event]:
         intent = command.intent
-        if intent is None:  # held back: it never left
-            self._unsent.remove(self._commands.pop(event.req_id))
+        if intent is None:  # it was only to be checked, or held back and never left
+            del self._commands[event.req_id]
+            self._unsent = [one for one in self._unsent if one is not command]
             return [event]
         if intent.state == UNKNOWN and not isinstance(event, Unanswered):
             self._told_late(intent, event)
@@ -313,7 +321,14 @@ class Trading:
                 command.intent = intent
         if not self.owed:
             self._stop.release()
+            self._tidy()
         return told_of(intent)
+
+    def _tidy(self) -> None:
+        """Of commands that ended, keep the last: a late answer finds them. All that left have ended."""
+        ended = [number for number, command in self._commands.items() if command.intent is not None]
+        for number in ended[:-_REMEMBERED]:
+            del self._commands[number]
 
     # ---- names used before
 
