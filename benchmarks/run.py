@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-SUB_REPORTS = ("codec.py", "book.py", "rows.py", "sandbox.py")
+SUB_REPORTS = ("codec.py", "book.py", "rows.py", "sandbox.py", "session.py")
 DEADLINE_S = 30.0
 RATE = 5000
 STAMP = re.compile(rb'"(\d{20})"')

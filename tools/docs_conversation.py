@@ -13,6 +13,7 @@ from krakenws.cli.parser import look_up
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC, bind
 from krakenws.core.events import Backfilled, DryRun, Lagging, Met, Update
 from krakenws.core.protocol import ClientProtocol
+from krakenws.core.session import Bye, Help, Listening, Session
 from krakenws.core.v1 import V1
 from krakenws.core.v2 import V2
 from krakenws.errors import RequestRejected
@@ -205,6 +206,13 @@ def conversation() -> dict[str, list[str]]:
     public.tell(Backfilled(NOW_NS, "trade", "XBT/USD", 3, True))
     bid = {"symbol": "XBT/USD", "quantity": "bid", "value": "65000.10000"}
     public.tell(Met(NOW_NS, "XBT/USD bid >= 65000 for 3s", [bid], 3.004217))
+
+    feed = {"channel": "book", "symbol": "XBT/USD", "depth": 25, "id": "b1", "confirmed": True}
+    endpoint = {"endpoint": "public", "api": 1, "state": "ready", "system": "online"}
+    public.tell(Session(NOW_NS, [endpoint], [feed], 0))
+    public.tell(Help(NOW_NS, "Ask the exchange for a pong …"))
+    public.tell(Bye(NOW_NS))
+    public.tell(Listening(NOW_NS, "kraken.sock"))
 
     never_right = Talk(V1, PUBLIC, lines)
     never_right.ask("book XBT/USD")

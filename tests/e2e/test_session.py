@@ -377,7 +377,8 @@ def test_a_signal_ends_it_and_an_open_order_is_told_as_unknown(trader: Command) 
         client.greet()
         client.hold()
 
-    with exchange(private=silent) as server, session(trader, *server.options) as process:
+    words = ["--ack-timeout", "0.5", "--reconnect", "never"]
+    with exchange(private=silent) as server, session(trader, *words, *server.options) as process:
         process.send(f"{ORDER} id=o\n")
         process.event("connected")
         while not server.sent("addOrder"):
@@ -387,7 +388,7 @@ def test_a_signal_ends_it_and_an_open_order_is_told_as_unknown(trader: Command) 
     assert result.code == 6, result.err
     (told,) = [event for event in result.events if event["event"] == "unanswered"]
     assert told["id"] == "o"
-    assert "outcome is unknown" in result.err
+    assert "addOrder: outcome unknown" in result.err
 
 
 def test_a_reader_that_is_gone_ends_the_session(krakenws: Command) -> None:

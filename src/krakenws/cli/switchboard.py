@@ -19,7 +19,7 @@ from krakenws.cli.caller import LONGEST_LINE_BYTES
 from krakenws.cli.feeds import Feeds
 from krakenws.core.catalog import CHANNEL
 from krakenws.core.events import Answered, Disconnected, Heartbeat, Pong, Unanswered, Update
-from krakenws.core.session import Bye, Failed, Help, State
+from krakenws.core.session import Bye, Failed, Help, Session
 from krakenws.errors import ConnectionFailed, KrakenWSError, SinkError
 from krakenws.sinks import ClosedPipe
 
@@ -317,7 +317,7 @@ class Switchboard:
                 }
                 for link in self.run.links
             ]
-            caller.answer(State(now_ns, connections, self._feeds.of(caller), caller.open), asked.id)
+            caller.answer(Session(now_ns, connections, self._feeds.of(caller), caller.open), asked.id)
         else:
             caller.answer(Bye(now_ns), asked.id)
             caller.quit()

@@ -55,7 +55,7 @@ _EVENTS = (
     events.Violation,
     events.Summary,
     events.Met,
-    session.State,
+    session.Session,
     session.Help,
     session.Bye,
     session.Listening,
@@ -68,7 +68,7 @@ _ANSWERS = {
     events.Reply,
     events.Rejected,
     events.Unanswered,
-    session.State,
+    session.Session,
     session.Help,
     session.Bye,
 }

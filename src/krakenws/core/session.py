@@ -49,7 +49,7 @@ class Failed(Event):
 
 
 @record
-class State(Event):
+class Session(Event):
     """The answer to `status`.
 
     `connections`: each endpoint in use, with its `api`, `state` (`ready`, `connecting` or `down`) and the
