@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from krakenws.cli.caller import MOST_OPEN
+from krakenws.cli.parser import entries
+from krakenws.core.catalog import bind
 from tests.support.command import DEADLINE_S, Command
 from tests.support.sandbox import Sandbox, running
+from tests.support.schema import fits
 from tests.support.scripts import OPEN_ORDERS, TICKER, Ladder, acknowledges, pongs, streams
 from tests.support.server import Connection, acks, exchange
 
@@ -146,6 +149,40 @@ def test_a_session_of_a_sandbox_of_its_own(krakenws: Command, default_port: None
     result = krakenws.run("session", "--sandbox", stdin=lines)
     assert result.code == 0, result.err
     assert [event["outcome"] for event in result.events if "id" in event] == ["accepted"]
+
+
+def test_every_answer_has_a_place_in_the_schema(sandbox: Sandbox) -> None:
+    schema = json.loads(sandbox.command.run("catalog", "--schema").out)
+    lines = [
+        f"{ORDER} validate=true id=a",
+        "ping id=b",
+        "book XBT/USD id=c",
+        "openOrders id=d",
+        "status id=e",
+    ]
+    lines += [
+        "help id=f",
+        "unsubscribe book XBT/USD id=g",
+        "nonsense id=h",
+        "ticker DOG/CAT id=i",
+        "quit id=j",
+    ]
+    events = sandbox.command.run("session", stdin="\n".join(lines)).events
+    for event in events:
+        assert fits(event, schema, schema), event
+    assert {event["id"] for event in events if "id" in event} == set("abcdefghij")
+
+
+def test_every_example_has_a_place_in_the_schema_of_lines(krakenws: Command) -> None:
+    schema = json.loads(krakenws.run("session", "--schema").out)
+    for entry in entries():
+        for example in entry.examples:
+            if "--" not in example and "*" not in example:
+                values = bind(entry, example.split()[1:]).values
+                assert fits({"id": 7, "do": entry.name, **values}, schema, schema), example
+                assert not fits({"do": entry.name, **values, "mistake": 1}, schema, schema)
+    assert fits({"do": "unsubscribe", "channel": "book", "pair": ["XBT/USD"]}, schema, schema)
+    assert fits({"do": "status", "id": "s"}, schema, schema)
 
 
 # ---- against scripts

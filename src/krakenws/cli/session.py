@@ -120,8 +120,8 @@ class _Session:
         try:
             try:
                 run.run()
-                self._switchboard.close()
             finally:
+                self._switchboard.close()
                 self._close()
                 sink.close()
         except Stopped:
