@@ -71,6 +71,7 @@ class Switchboard:
     """
 
     wants_events = True
+    keeps = True
 
     def __init__(
         self,

@@ -107,6 +107,7 @@ class Guard:
     """
 
     wants_events = True
+    keeps = False
     waiting = ()
 
     def __init__(

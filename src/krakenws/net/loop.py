@@ -96,6 +96,9 @@ if TYPE_CHECKING:
     class Attendant(Protocol):
         """Who steers a run from beside it: a guard, a session's switchboard. It ends with its signals."""
 
+        keeps: bool
+        """Whether commands wait for a connection that must not be made yet, and it gives them up itself."""
+
         def attend(self, now: float) -> None: ...  # noqa: D102
         def next_deadline(self) -> float | None: ...  # noqa: D102
         def ready(self, key: int) -> None: ...  # noqa: D102
@@ -362,7 +365,7 @@ class Run:
             jitter=lambda: int.from_bytes(urandom(4), "big") / 2**32,
             detail=looks or self._looks_closely,
         )
-        protocol.kept = self._attendant is not None
+        protocol.kept = self._attendant is not None and self._attendant.keeps
         target = parse_url(url.rstrip("/") + dialect.path)
         self._made += 1
         link = Link((dialect.api, access), self._made, target, protocol, looks=looks)
