@@ -64,10 +64,7 @@ class World:
                 answer |= {"status": "error", "errorMessage": "EOrder:Insufficient funds"}
             if "numberless" in act:
                 del answer["reqid"]
-            if act == "numberless error":  # the one that it can be of; else nobody's
-                open_ = [row.req_id for row in self.ledger.rows.values() if row.state == OPEN]
-                number = open_[0] if len(open_) == 1 else 0
-            if act != "numberless ok" and number in self.true:
+            elif number in self.true:
                 self.true[number].add(REJECTED if "error" in act else ACCEPTED)
             self._answer(self.run.protocol.receive([json.dumps(answer).encode()], 0, self.run.now))
 

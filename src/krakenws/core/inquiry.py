@@ -356,8 +356,8 @@ def _amended(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> Int
             if status in _OVER:
                 return _end(intent, SETTLED, now_ns, error=f"{order_id} is {status}", found=place)
             if _is_comparable(intent.sent):
-                error = f"not amended: a quarter of an hour later {order_id} does not stand as asked"
-                return _end(intent, REJECTED, now_ns, error=error, found=place)
+                error = f"{order_id} does not stand as asked: it was not amended, or once more since"
+                return _end(intent, SETTLED, now_ns, error=error, found=place)
     return None
 
 

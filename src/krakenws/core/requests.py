@@ -188,16 +188,18 @@ class Requests:
             del self._ended[next(iter(self._ended))]
 
     def answered_by(self, envelope: Envelope, *, is_pong: bool) -> Request | None:
-        """Return the request an answer belongs to. Pongs come in the order of pings: the oldest is meant."""
+        """Return the request an answer belongs to: the one of its number, never by guessing.
+
+        Pongs without one come in the order of pings: the oldest is meant.
+        """
         if envelope.req_id is not None:
             request = self._open.get(envelope.req_id) or self._overdue.get(envelope.req_id)
             is_its = request is not None and request.left and request.entry.reply == envelope.name
             return request if is_its else None
+        if not is_pong:
+            return None
         sent = (*self.sent, *self._overdue.values())
-        waiting = [request for request in sent if request.entry.reply == envelope.name]
-        if is_pong:
-            return waiting[0] if waiting else None
-        return waiting[0] if len(waiting) == 1 and envelope.error else None
+        return next((request for request in sent if request.entry.reply == envelope.name), None)
 
     def unmatched(self, envelope: Envelope, method: str) -> str:
         """Say what is odd about an answer to nothing: late ones are told from foreign ones (quirk O7)."""
