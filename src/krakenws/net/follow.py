@@ -99,7 +99,9 @@ class Follow:
             for part in update.body
             if isinstance(part, dict)
             for name, fields in part.items()
-            if isinstance(fields, dict) and self.order_id == (fields.get("ordertxid") or name)
+            if isinstance(fields, dict)
+            and self.order_id == (fields.get("ordertxid") or name)
+            and name not in self._fills  # a snapshot repeats them
         ]
         for part in own:
             for name, fields in part.items():
