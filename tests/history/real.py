@@ -270,7 +270,7 @@ class History:
 
 def _fills(run: Ended) -> Iterator[str]:
     fills = Counter(
-        row["trade_id"]
+        row["exec_id"]
         for event in run.events
         if event.get("event") == "update" and event["channel"] == "ownTrades"
         for row in event["data"]
