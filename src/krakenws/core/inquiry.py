@@ -331,17 +331,17 @@ def _ended_since(intent: Intent, fields: Mapping[str, Any]) -> bool:
 def _all_cancelled(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> Intent | None:
     if evidence.open_ids is None:
         return None
-    before = [
-        order_id
-        for order_id in evidence.open_ids
-        if (_ns(evidence.orders[order_id].get("opentm")) or 0) < intent.created_ns + _SKEW_NS
-    ]
-    if not before:
+    opened_ns = [_ns(evidence.orders[order_id].get("opentm")) or 0 for order_id in evidence.open_ids]
+    if all(at_ns >= intent.created_ns + _SKEW_NS for at_ns in opened_ns):
         return _end(intent, ACCEPTED, now_ns, found="openOrders")
-    if _is_aged(intent, now_ns):
-        error = f"not cancelled: a quarter of an hour later {len(before)} orders from before it still stand"
+    if not _is_aged(intent, now_ns):
+        return None
+    before = sum(at_ns < intent.created_ns - _SKEW_NS for at_ns in opened_ns)
+    if before:
+        error = f"not cancelled: a quarter of an hour later {before} orders from before it still stand"
         return _end(intent, REJECTED, now_ns, error=error, found="openOrders")
-    return None
+    error = "orders of the same second stand: it was not carried out, or right before they were placed"
+    return _end(intent, SETTLED, now_ns, error=error, found="openOrders")
 
 
 def _amended(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> Intent | None:
@@ -355,9 +355,8 @@ def _amended(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> Int
             status = evidence.status(order_id)
             if status in _OVER:
                 return _end(intent, SETTLED, now_ns, error=f"{order_id} is {status}", found=place)
-            if _is_comparable(intent.sent):
-                error = f"{order_id} does not stand as asked: it was not amended, or once more since"
-                return _end(intent, SETTLED, now_ns, error=error, found=place)
+            error = f"how {order_id} stands does not tell whether it was amended: it may have been once more"
+            return _end(intent, SETTLED, now_ns, error=error, found=place)
     return None
 
 

@@ -292,6 +292,14 @@ def test_cancel_all_is_proved_by_a_fresh_list_without_orders_from_before() -> No
     assert verdict(one, lost) is None
 
 
+@pytest.mark.parametrize(("after_s", "state"), [(-60, REJECTED), (0.5, SETTLED), (60, ACCEPTED)])
+def test_an_old_cancel_all_is_told_by_when_orders_that_stand_were_placed(after_s: float, state: str) -> None:
+    """Within a second of it they may have come right before or right after."""
+    found = verdict(intent("cancelAll"), streamed(snapshot={ID: order(after_s=after_s)}), AGED_NS)
+    assert found is not None
+    assert found.state == state
+
+
 # ---- amending
 
 
@@ -323,12 +331,12 @@ def test_an_amended_trigger_is_compared_where_v1_has_it() -> None:
     assert verdict(amend(limit_price="8000"), evidence) is None
 
 
-def test_an_amendment_that_did_not_happen_is_refused_when_it_is_old() -> None:
-    evidence = streamed(snapshot={ID: order(after_s=-60)})
-    found = verdict(amend(limit_price="9100"), evidence, AGED_NS)
+@pytest.mark.parametrize("price", ["9100", "+1%"])
+def test_an_amendment_that_does_not_show_is_settled_when_it_is_old(price: str) -> None:
+    """It may have happened, and another one after it."""
+    found = verdict(amend(limit_price=price), streamed(snapshot={ID: order(after_s=-60)}), AGED_NS)
     assert found is not None
-    assert found.state == REJECTED
-    assert verdict(amend(limit_price="+1%"), evidence, AGED_NS) is None
+    assert found.state == SETTLED
 
 
 # ---- the dead man's switch
