@@ -61,8 +61,8 @@ class Journal:
         if not self._state.transaction(insert):
             raise IntentTakenError
 
-    def settle(self, intent: Intent) -> None:
-        """Write what became of an intent; a verdict that is there already stays."""
+    def settle(self, intent: Intent) -> Intent:
+        """Write what became of an intent, and return what stands: a verdict that is there already stays."""
         values = (
             intent.state,
             str(intent.result.get("order_id", "")),
@@ -73,7 +73,9 @@ class Journal:
             intent.id,
             intent.part,
         )
-        self._state.transaction(lambda database: database.execute(_SETTLE, values))
+        if self._state.transaction(lambda database: database.execute(_SETTLE, values).rowcount):
+            return intent
+        return next((row for row in self.of(intent.id) if row.is_same(intent)), intent)
 
     def of(self, name: str) -> list[Intent]:
         """Return the parts of an intent, in order; none if the name was never used."""

@@ -32,9 +32,10 @@ class Ledger:
             raise IntentTakenError
         self.rows |= {(intent.id, intent.part): intent for intent in intents}
 
-    def settle(self, intent: Intent) -> None:
+    def settle(self, intent: Intent) -> Intent:
         if self.rows[intent.id, intent.part].pending:
             self.rows[intent.id, intent.part] = intent
+        return self.rows[intent.id, intent.part]
 
     def of(self, name: str) -> list[Intent]:
         return [row for key, row in sorted(self.rows.items()) if key[0] == name]

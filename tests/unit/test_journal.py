@@ -76,7 +76,7 @@ def test_the_first_verdict_stays(journal: Journal) -> None:
     assert [left.state for left in journal.pending()] == [UNKNOWN]
     accepted = replace(intent(), state=ACCEPTED, result={"order_id": "O1"}, settled_ns=NOW_NS + 5)
     journal.settle(accepted)
-    journal.settle(replace(intent(), state=REJECTED, error="EOrder:Invalid price"))
+    assert journal.settle(replace(intent(), state=REJECTED, error="EOrder:Invalid price")) == accepted
     assert journal.of("one") == [accepted]
     assert journal.pending() == []
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         """What trading needs of the journal (`krakenws.journal.Journal`)."""
 
         def begin(self, intents: Sequence[Intent]) -> None: ...  # noqa: D102
-        def settle(self, intent: Intent) -> None: ...  # noqa: D102
+        def settle(self, intent: Intent) -> Intent: ...  # noqa: D102
         def of(self, name: str) -> list[Intent]: ...  # noqa: D102
         def pending(self) -> list[Intent]: ...  # noqa: D102
         def claimed(self, order_ids: Iterable[str]) -> set[str]: ...  # noqa: D102

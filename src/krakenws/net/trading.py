@@ -291,7 +291,9 @@ class Trading:
             return self.look_ups.begin(intent, event.hint.partition("; look at")[0])
         if isinstance(event, Reply):
             told = self._conclude(replace(_ended(intent, ACCEPTED, late), result=event.result))
-            return [replace(told, validated=event.validated, rate=event.rate)]
+            if isinstance(told, Reply):
+                told = replace(told, validated=event.validated)
+            return [replace(told, rate=event.rate)]
         assert isinstance(event, Rejected)  # noqa: S101 - the third of three
         if event.error.startswith(_PROVES_NOTHING):
             return self.look_ups.begin(intent, f"the exchange said {event.error}")
@@ -308,7 +310,9 @@ class Trading:
         """Settle an intent in the journal, and return what is told of it."""
         reached(ANSWERED)
         try:
-            self._ledger.settle(intent)
+            stands = self._ledger.settle(intent)
+            if stands.state != intent.state:  # another process was first, and has told it so
+                intent = replace(stands, found=stands.found or "journal")
         except SinkError as error:  # the verdict is known all the same; the row stays open for `reconcile`
             self._note(f"the journal could not be told that {intent.method} was {intent.state}: {error}")
         reached(SETTLED)

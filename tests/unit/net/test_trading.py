@@ -13,6 +13,7 @@ from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN
 from krakenws.core.v1 import OPEN_ORDERS
 from krakenws.errors import PolicyRefused, SinkError, UsageError
 from krakenws.net import trading
+from krakenws.record import replace
 from tests.support.trading import Ledger, Run
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def test_a_cancel_of_three_is_three_requests_of_one_intent() -> None:
 
 def test_a_verdict_counts_although_the_journal_cannot_take_it() -> None:
     class Breaks(Ledger):
-        def settle(self, intent: Intent) -> None:
+        def settle(self, intent: Intent) -> Intent:
             raise SinkError("disk full")
 
     run = Run(Breaks())
@@ -168,6 +169,18 @@ def test_a_verdict_counts_although_the_journal_cannot_take_it() -> None:
     assert isinstance(told, Reply)
     assert "disk full" in run.notes[-1]
     assert run.trading.owed == []
+
+
+def test_a_verdict_that_another_process_was_first_to_tell_is_told_again_and_no_other() -> None:
+    ledger = Ledger()
+    run = Run(ledger)
+    run.add(LIMIT)
+    run.open()
+    (row,) = ledger.pending()
+    ledger.settle(replace(row, state=REJECTED, error="EOrder:Unknown order"))
+    (told,) = hear(run, answer("addOrder", 1, txid="O1"))
+    assert isinstance(told, Rejected)
+    assert (told.error, told.found) == ("EOrder:Unknown order", "journal")
 
 
 def test_without_look_ups_the_outcome_is_unknown_at_once() -> None:
