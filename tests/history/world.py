@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from krakenws.core.catalog import Bound, bind, find
-from krakenws.core.events import Rejected, Reply, Unanswered
+from krakenws.core.events import Rejected, Reply, Unanswered, Update
 from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
 from krakenws.core.signing import sign
 from krakenws.core.v1 import ENTRIES, V1
@@ -536,7 +536,7 @@ class Process:
             if isinstance(event, Reply | Rejected | Unanswered):
                 self.reached(PRINTING)
                 self.told.append(event)
-            elif self.follow is not None and hasattr(event, "route") and event.route.channel == "ownTrades":
+            elif self.follow is not None and isinstance(event, Update) and event.route.channel == "ownTrades":
                 for part in event.body:
                     for name in part:
                         self.fills[name] += 1
