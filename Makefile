@@ -8,7 +8,8 @@ ARGS   ?=
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
-TEST   = $(BIN)/pytest -n $(JOBS) $(ARGS)
+# Workers take tests from one another: few of them are long, and the last of those would leave the others idle.
+TEST   = $(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
