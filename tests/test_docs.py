@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from krakenws.cli.parser import OPTIONS, entries, parse
+from krakenws.cli.options import OPTIONS
+from krakenws.cli.parser import entries, parse
 from krakenws.core.catalog import bind
 from krakenws.errors import EXIT_CODES, UsageError
 from tests.support.docs import (

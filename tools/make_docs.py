@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from docs_conversation import conversation
 
 from krakenws import errors
-from krakenws.cli.parser import OPTIONS, TOOLS, entries
+from krakenws.cli.options import OPTIONS
+from krakenws.cli.parser import entries
+from krakenws.cli.tools import TOOLS
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
 from krakenws.core.schema import schema
 from krakenws.errors import EXIT_CODES, KrakenWSError
@@ -29,7 +31,8 @@ from krakenws.options import Options
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from krakenws.cli.parser import Option, Tool
+    from krakenws.cli.options import Option
+    from krakenws.cli.tools import Tool
     from krakenws.core.catalog import Entry, Param
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"

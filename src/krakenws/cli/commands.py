@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from krakenws.budget import ConnectionBudget
-    from krakenws.cli.parser import Feed, Settings
+    from krakenws.cli.options import Settings
+    from krakenws.cli.parser import Feed
     from krakenws.cli.playground import Playground
     from krakenws.core.catalog import Entry
     from krakenws.core.dialect import Dialect

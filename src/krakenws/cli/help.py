@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from os.path import expanduser, join
 
-from krakenws.cli.parser import OPTIONS, TOOLS, entries
+from krakenws.cli.options import OPTIONS
+from krakenws.cli.parser import entries
+from krakenws.cli.tools import TOOLS
 from krakenws.core.catalog import CHANNEL, INTEGER, PRIVATE, PUBLIC
 from krakenws.directories import config_dir
 from krakenws.errors import EXIT_CODES
@@ -13,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from krakenws.cli.parser import Option, Tool
+    from krakenws.cli.options import Option
+    from krakenws.cli.tools import Tool
     from krakenws.core.catalog import Entry, Param
 
 _WIDTH = 100

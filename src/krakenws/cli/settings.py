@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os.path import exists, join
 
-from krakenws.cli.parser import OPTIONS, read_setting
+from krakenws.cli.options import OPTIONS, read_setting
 from krakenws.core.catalog import nearest
 from krakenws.errors import UsageError
 from krakenws.options import Options
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from krakenws.cli.parser import Option, Setting, Settings
+    from krakenws.cli.options import Option, Setting, Settings
 
 _PREFIX = "KRAKENWS_"
 _SWITCH = {
