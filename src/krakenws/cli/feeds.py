@@ -17,12 +17,11 @@ from __future__ import annotations
 from time import time_ns
 
 from krakenws.core.catalog import PRIVATE, Bound, bind
-from krakenws.core.events import Refused, Subscribed, Unsubscribed, Update, Violation
+from krakenws.core.events import Refused, Subscribed, Unsubscribed, Update, Violation, place_of
+from krakenws.core.lagging import snapshot_of
 from krakenws.core.subscriptions import INVALID_SESSION
 from krakenws.core.v1 import OWN_TRADES, V1
 from krakenws.errors import UsageError
-from krakenws.sinks.lines import place_of
-from krakenws.sinks.overflow import snapshot_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -191,7 +190,7 @@ class Feeds:
         if last is None:
             return
         if last.route.book is not None:
-            caller.take(snapshot_of(last.route, last.route.book, last.trust, self._levels, now_ns))
+            caller.take(snapshot_of(last.route, last.trust, now_ns, self._levels))
         elif feed.entry.rows in _STATES:
             caller.take(Update(last.route, last.frame, last.received_ns, True, None, last.body))
         for update in feed.told or ():

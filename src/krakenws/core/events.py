@@ -26,6 +26,8 @@ UNTRUSTED = "untrusted"
 TRUSTS = (VERIFIED, UNVERIFIED, UNTRUSTED)
 """What a book line says of itself: its checksum matched; there was none to check; it did not match, again and
 again, so that it is passed on as it comes (see `Untrusted`)."""
+NUMBERS = {"book": "depth", "ohlc": "interval"}
+"""What the number behind a channel's name on the wire is, `book-10`."""
 
 
 class Tally:
@@ -456,3 +458,13 @@ def lag_of(event: Lagging) -> str:
     if len(event.dropped) == 1:
         what = " ".join(str(value) for name, value in event.dropped[0].items() if name != "count")
     return f"stdout is read too slowly: {count} messages of {what} dropped, {event.dropped_total} in all"
+
+
+def place_of(channel: str, symbol: str) -> dict[str, Any]:
+    """Return what a channel of the wire (`book-10`) and a symbol are in JSON, as far as there are any."""
+    name, _, number = channel.partition("-")
+    numbered = name in NUMBERS and number.isascii() and number.isdigit()
+    place: dict[str, Any] = {"channel": name if numbered else channel, "symbol": symbol}
+    if numbered:
+        place[NUMBERS[name]] = int(number)
+    return {name: value for name, value in place.items() if value != ""}

@@ -26,8 +26,8 @@ from krakenws.core.switch import Switch
 from krakenws.core.v1 import CANCEL_ALL, CANCEL_ALL_ORDERS_AFTER, OPEN_ORDERS, V1
 from krakenws.errors import CommandFailed, ConnectionFailed, KrakenWSError, OutcomeUnknown
 from krakenws.net.child import terminal_sends
-from krakenws.net.loop import patience_s
 from krakenws.net.poller import READ, Poller
+from krakenws.net.shell import patience_s
 from krakenws.net.stop import Signals
 
 TYPE_CHECKING = False

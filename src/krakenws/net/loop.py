@@ -2,14 +2,8 @@
 
 A frame's way to stdout: one `recv` → every whole frame of it → `ClientProtocol.receive` → one write of the
 sink. Nothing is queued; a slow sink slows the socket. Streams and one-shot commands share this loop and
-differ only in when they end.
-
-Nothing but the sink blocks it. What the system offers only as a call that blocks (a name to resolve, the REST
-call for a token) is an `Errand`: a thread that makes this one call and ends, while the loop serves the other
-link, signals and the clock. Such a thread shares nothing with the loop but its result and the redactor.
-
-A link's way to a connection: budget → token (private links) → name → budget again, spent → socket. One errand
-at a time; one that outlasts its attempt serves the next, so that threads and REST calls do not pile up.
+differ only in when they end. Nothing but the sink blocks it: how connections are made and kept is
+`net/shell.py`.
 
 What trades goes through `net.trading`: it says what may leave, turns answers into verdicts, and looks for
 those that are lost, for which the loop keeps a link of its own that no sink hears of. How the run ended is
@@ -18,10 +12,8 @@ for `net.verdicts` to say.
 
 from __future__ import annotations
 
-from os import environ, urandom
 from time import monotonic, time_ns
 
-from krakenws import __version__
 from krakenws.core.catalog import CHANNEL, PRIVATE, Bound, find
 from krakenws.core.events import (
     Deferred,
@@ -37,49 +29,32 @@ from krakenws.core.events import (
     lag_of,
 )
 from krakenws.core.ordercheck import PLACING
-from krakenws.core.pacing import POLITE_S
-from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
+from krakenws.core.protocol import CLOSE
 from krakenws.core.v1 import ENTRIES, V1
-from krakenws.core.websocket import Handshake, WebSocket
-from krakenws.errors import (
-    ConnectionFailed,
-    CredentialsError,
-    KrakenWSError,
-    RemoteProtocolError,
-    RequestRejected,
-)
-from krakenws.net.errand import Errand
+from krakenws.errors import ConnectionFailed, RemoteProtocolError
 from krakenws.net.lookups import CHANNELS
 from krakenws.net.poller import READ, Poller
+from krakenws.net.shell import GOODBYE_S, Shell, has_closed, prove
 from krakenws.net.stop import Stopped
-from krakenws.net.transport import Transport, is_address, parse_url, resolve, way_to
 from krakenws.net.verdicts import Verdicts
-from krakenws.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Protocol
+    from typing import Protocol
 
     from krakenws.core.dialect import Dialect
     from krakenws.core.events import Event, Summary
     from krakenws.core.odometer import Odometer
     from krakenws.core.redaction import Redactor
-    from krakenws.net.backfill import Backfill
-    from krakenws.net.credentials import Credentials, Token
+    from krakenws.errors import KrakenWSError
+    from krakenws.net.credentials import Credentials
     from krakenws.net.follow import Follow
     from krakenws.net.poller import HasFileno
+    from krakenws.net.shell import Budget, Link
     from krakenws.net.stop import Signals
     from krakenws.net.trading import Command, Trading
-    from krakenws.net.transport import Address, Target
     from krakenws.options import Options
-
-    class Budget(Protocol):
-        """What the loop needs of the shared budget (`krakenws.budget.ConnectionBudget`)."""
-
-        def delay(self, site: str) -> float: ...  # noqa: D102
-        def spend(self, site: str) -> float: ...  # noqa: D102
-        def spent(self, site: str, wait_s: float) -> str: ...  # noqa: D102
 
     class EventSink(Protocol):
         """What the loop needs of a sink (`krakenws.sinks.Sink`)."""
@@ -114,9 +89,6 @@ _FILLING = 1 << 20
 """What is added to a link's number to watch the errand of its backfill."""
 _LOOKING = 1 << 21
 """The key under which the errand of look-ups is watched."""
-_GOODBYE_S = 0.3
-_BLOCKED_S = 60.0
-"""After HTTP 403: the address is blocked for minutes, and knocking prolongs it."""
 _HEAP_BYTES = 1 << 20
 """Allocated and freed once at the start of a run. One read keeps several buffers of 64 KiB, more than glibc
 keeps at the heap's end by default, so that every read would shrink and grow the heap: a third of a raw
@@ -127,58 +99,11 @@ _ATTENDED = 1 << 31
 """What is added to an attendant's key to watch what it waits for."""
 _CATCH_UP_S = 1.0
 """Enough to read what a socket's buffer holds after output stood still."""
-_FOR_EVER = 1_000_000_000
 _TRADED = (V1.api, PRIVATE)
 """Where verdicts come from that no connection brought."""
 
 
-class Link:
-    """One endpoint: its protocol, and the connection it has at the moment.
-
-    Attributes:
-        key: its API and access.
-        looks: it is there for look-ups, not for what the user asked for.
-    """
-
-    def __init__(
-        self,
-        key: tuple[int, str],
-        number: int,
-        target: Target,
-        protocol: ClientProtocol,
-        *,
-        looks: bool = False,
-    ) -> None:
-        self.key = key
-        self.name = key[1]
-        self.looks = looks
-        self.number = number
-        self.target = target
-        self.protocol = protocol
-        self.transport: Transport | None = None
-        self.handshake: Handshake | None = None
-        self.websocket: WebSocket | None = None
-        self.errand: Errand | None = None
-        self.backfill: Backfill | None = None
-        self.token: Token | None = None
-        self.renewed = False
-        self.stood = False
-
-    def drop(self) -> None:
-        """Forget the connection, and the errand that was for it: without one, an errand is for the next."""
-        if self.transport is not None:
-            self.transport.close()
-            self.end_errand()
-        self.transport = self.handshake = self.websocket = None
-
-    def end_errand(self) -> None:
-        """Want nothing more of the errand."""
-        if self.errand is not None:
-            self.errand.close()
-            self.errand = None
-
-
-class Run:
+class Run(Shell):
     """Some bound entries, run until they end.
 
     Args:
@@ -227,20 +152,15 @@ class Run:
         odometer: Odometer | None = None,
         attendant: Attendant | None = None,
     ) -> None:
+        super().__init__(options, redactor=redactor, credentials=credentials, warn=warn, budget=budget)
         self.told = (0, "")
-        self._made = 0
-        self._options = options
         self._sink = sink
         self._out = out
         self._stood_s = 0.0
         self._caught_up_at: float | None = None
-        self._redactor = redactor
-        self._credentials = credentials
         self._note = note
-        self._warn = warn
         self._tell_lag = tell_lag
         self._stop = stop
-        self._budget = budget
         self._trading = trading
         self._follow = follow
         self._held_back: list[tuple[Link, Command]] = []
@@ -249,7 +169,6 @@ class Run:
         self._attendant = attendant
         self._left = count
         self._end_at = None if for_s is None else monotonic() + for_s
-        self._links: dict[tuple[int, str], Link] = {}
         self._numbered: dict[int, Link] = {}
         self._poller = Poller()
         self._poller.watch(0, ((stop.wakeup, READ),))
@@ -276,9 +195,7 @@ class Run:
         link = self._link(dialect, entry.access)
         if entry.kind == CHANNEL:
             self._streams = True
-            if self._options.backfill and entry.rows == "Trade" and link.backfill is None:
-                link.backfill = self._make_backfill(link)
-            link.protocol.subscribe(bound, monotonic())
+            self._subscribe(link, bound)
             return None
         req_id = link.protocol.request(bound, monotonic())
         if entry.trading:
@@ -321,7 +238,7 @@ class Run:
     def _link(self, dialect: Dialect, access: str) -> Link:
         key = dialect.api, access
         if key not in self._links:
-            self._links[key] = self._make_link(dialect, access)
+            self._links[key] = self._numbered_link(dialect, access, detail=self._looks_closely)
         return self._links[key]
 
     def remove(self, bound: Bound) -> None:
@@ -348,27 +265,9 @@ class Run:
         """The endpoints in use, in the order they were needed."""
         return [*self._links.values()]
 
-    def _make_backfill(self, link: Link) -> Backfill:
-        from krakenws.net.backfill import Backfill
-        from krakenws.net.rest import RestClient
-
-        return Backfill(link.protocol, RestClient(self._options, self._redactor))
-
-    def _make_link(self, dialect: Dialect, access: str, *, looks: bool = False) -> Link:
-        private = access == PRIVATE
-        options = replace(self._options, reconnect=_FOR_EVER) if looks else self._options
-        url = options.private_url if private else options.public_url
-        protocol = ClientProtocol(
-            dialect,
-            options,
-            access,
-            jitter=lambda: int.from_bytes(urandom(4), "big") / 2**32,
-            detail=looks or self._looks_closely,
-        )
-        protocol.kept = self._attendant is not None and self._attendant.keeps
-        target = parse_url(url.rstrip("/") + dialect.path)
-        self._made += 1
-        link = Link((dialect.api, access), self._made, target, protocol, looks=looks)
+    def _numbered_link(self, dialect: Dialect, access: str, *, detail: bool, looks: bool = False) -> Link:
+        link = self._make_link(dialect, access, detail=detail, looks=looks)
+        link.protocol.kept = self._attendant is not None and self._attendant.keeps
         self._numbered[link.number] = link
         return link
 
@@ -458,21 +357,6 @@ class Run:
         for key in (link.number, -link.number, link.number + _FILLING):
             self._poller.watch(key, ())
 
-    def _obey(self, link: Link) -> None:
-        protocol = link.protocol
-        if protocol.token_refused and link.transport is not None and link.errand is None:
-            try:
-                self._renew_token(link)
-            except CredentialsError as refused:
-                if not link.looks:
-                    raise
-                self._lost(link, str(refused), at_least_s=POLITE_S)
-        if protocol.wants == CONNECT:
-            self._connect(link)
-        self._send(link)
-        if link.transport is not None and not protocol.connected:
-            link.drop()
-
     def _wait(self) -> None:
         """Wait for bytes or for the next deadline, and take what is there."""
         trading = self._trading
@@ -487,14 +371,9 @@ class Run:
             self._poller.watch(_LOOKING, trading.look_ups.watched)
         for link in self._every():
             transport, errand, backfill = link.transport, link.errand, link.backfill
-            for at in (
-                link.protocol.next_deadline(),
-                transport.next_deadline if transport else None,
-                errand.due if errand else None,
-                backfill.next_deadline() if backfill else None,
-            ):
-                if at is not None and (due is None or at < due):
-                    due = at
+            at = self._due(link)
+            if at is not None and (due is None or at < due):
+                due = at
             self._poller.watch(link.number, transport.watched() if transport else ())
             self._poller.watch(-link.number, errand.watched if errand else ())
             if backfill is not None:
@@ -527,25 +406,7 @@ class Run:
         if self._trading is not None:
             self._tell_verdicts(self._trading.look_ups.on_deadline(now))
         for link in self._every():
-            transport = link.transport
-            next_address_at = transport.next_deadline if transport else None
-            if next_address_at is not None and next_address_at <= now:
-                self._service(link)
-            errand = link.errand
-            if errand is not None and errand.due is not None and errand.due <= now:
-                errand.due = None
-                self._lost(link, f"{errand.late} within {self._options.connect_timeout_s:g} s")
-            deadline = link.protocol.next_deadline()
-            if deadline is not None and deadline <= now:
-                self._deliver(link, [], link.protocol.on_deadline(time_ns(), now))
-            if link.backfill is not None:
-                link.backfill.on_deadline(now)
-
-    def _fill(self, link: Link) -> None:
-        """Tell what REST knows of the trades that a gap lost."""
-        if link.backfill is not None:
-            filled = link.backfill.collect(time_ns(), monotonic())
-            self._tell(link, [], filled)
+            self._tick(link, now)
 
     # ---- look-ups
 
@@ -560,7 +421,7 @@ class Run:
                 self._request(link, command)
             self._held_back.clear()
         if trading.look_ups and self._looker is None:
-            self._looker = self._make_link(V1, PRIVATE, looks=True)
+            self._looker = self._numbered_link(V1, PRIVATE, detail=True, looks=True)
             self._listen(self._looker)
         elif not trading.look_ups and self._looker is not None:
             self._looker.drop()
@@ -572,187 +433,11 @@ class Run:
         if events:
             self._write([], [*events])
 
-    # ---- connecting
+    # ---- what happened
 
-    def _connect(self, link: Link) -> None:
-        link.drop()
-        link.stood = False
-        errand = link.errand
-        if errand is not None:  # of the attempt before: what it brings serves this one
-            errand.due = self._connecting(link)
-            if not errand.watched:
-                self._return(link)
-        elif self._postpone(link, spend=False):
-            return
-        elif link.name == PRIVATE:
-            find, due = self._credentials.find_token, self._connecting(link)
-            self._start(link, find, then=self._take_token, late=self._tokenless, due=due)
-        else:
-            self._find(link)
-
-    def _connecting(self, link: Link) -> float:
-        """Begin a step of the way to a connection; return until when it must be done."""
-        now = monotonic()
-        link.protocol.connecting(now)
-        return now + self._options.connect_timeout_s
-
-    def _postpone(self, link: Link, *, spend: bool) -> bool:
-        """Return whether the budget forbids to connect now; if not, and with `spend`, count an attempt."""
-        budget, site = self._budget, link.target.site
-        if budget is None:
-            return False
-        wait_s = budget.spend(site) if spend else budget.delay(site)
-        if wait_s == 0.0:
-            return False
-        cause = budget.spent(site, wait_s)
-        self._deliver(link, [], link.protocol.postponed(wait_s, cause, time_ns(), monotonic()))
-        return True
-
-    def _start(
-        self, link: Link, work: Callable[[], Any], *, then: Callable[..., None], late: str, due: float
-    ) -> None:
-        try:
-            link.errand = Errand(work, then=then, late=late, due=due)
-        except (OSError, RuntimeError) as error:  # out of descriptors or threads
-            self._lost(link, f"the system refused what connecting takes: {error}")
-
-    def _return(self, link: Link) -> None:
-        """Go on with what an errand brought; if its attempt was given up, keep that for the next one."""
-        errand = link.errand
-        if errand is None:
-            return
-        if not link.protocol.connected:
-            errand.watched = ()
-            return
-        link.errand = None
-        try:
-            result = errand.result()
-        except (ConnectionFailed, RequestRejected) as failed:
-            self._lost(link, str(failed), at_least_s=patience_s(failed))
-        except CredentialsError as failed:
-            if link.looks:
-                self._lost(link, str(failed), at_least_s=POLITE_S)
-            else:
-                self._fail(link, failed)
-        else:
-            errand.then(link, result)
-
-    @property
-    def _tokenless(self) -> str:
-        return f"{self._options.rest_url} gave no token"
-
-    def _take_token(self, link: Link, token: Token) -> None:
-        if token.warning and link.token is None:  # once is enough
-            self._warn(token.warning)
-        link.token = token
-        link.renewed = False
-        self._find(link)
-
-    def _find(self, link: Link) -> None:
-        due = self._connecting(link)
-        host, port = way_to(link.target, environ)
-        if not is_address(host):
-            late = f"the name {host} did not resolve"
-            self._start(link, lambda: resolve(host, port), then=self._dial, late=late, due=due)
-            return
-        try:
-            addresses = resolve(host, port)
-        except ConnectionFailed as failed:
-            self._lost(link, str(failed))
-        else:
-            self._dial(link, addresses)
-
-    def _dial(self, link: Link, addresses: list[Address]) -> None:
-        if self._postpone(link, spend=True):  # another process was quicker
-            return
-        self._connecting(link)
-        target = link.target
-        try:
-            link.transport = Transport(target, addresses, self._options.cafile, environ, monotonic())
-        except ConnectionFailed as failed:
-            self._lost(link, str(failed))
-            return
-        agent = f"krakenws/{__version__}"
-        link.handshake = Handshake(target.host_header, target.path or "/", urandom(16), agent)
-
-    def _renew_token(self, link: Link) -> None:
-        token = link.token
-        if token is None or link.renewed or not token.renewable:
-            if not link.protocol.idle:
-                source = token.source if token else "nowhere"
-                refused = f"the exchange refused the token from {source}: fetch a new one"
-                self._fail(link, CredentialsError(refused))
-            return
-        link.renewed = True
-        due = monotonic() + self._options.connect_timeout_s
-        self._start(link, self._credentials.renew, then=self._take_renewed, late=self._tokenless, due=due)
-
-    def _take_renewed(self, link: Link, token: Token) -> None:
-        link.token = token
-        link.protocol.renew(token.text.reveal(), monotonic())
-
-    # ---- one link
-
-    def _service(self, link: Link) -> None:
-        """Take what came, as far as this connection is."""
-        transport = link.transport
-        if transport is None:
-            return
-        websocket = link.websocket
-        if websocket is None:
-            try:
-                self._open(link, transport)
-            except (ConnectionFailed, RemoteProtocolError) as error:
-                if link.websocket is not None:  # --strict, on the first frames
-                    raise
-                self._lost(link, str(error), at_least_s=patience_s(error))
-            return
-        if transport.unsent:
-            transport.flush()
-        data = transport.read()
-        if data:
-            self._take(link, websocket, data)
-        if not websocket.open:
-            self._closed(link, websocket)
-        elif data is None:
-            self._lost(link, transport.cause)
-
-    def _open(self, link: Link, transport: Transport) -> None:
-        """Go on with TCP, TLS and the upgrade."""
-        handshake = link.handshake
-        assert handshake is not None  # noqa: S101 - made with the transport
-        if not transport.advance(monotonic()):
-            return
-        if handshake.request:
-            transport.write(handshake.request)
-            handshake.request = b""
-            return
-        data = transport.read()
-        if data is None:
-            handshake.end()
-            raise ConnectionFailed(transport.cause)
-        rest = handshake.receive(data) if data else None
-        if rest is None:
-            return
-        link.stood = True
-        link.websocket = WebSocket(lambda: urandom(4), self._options.max_message_bytes)
-        link.protocol.opened(monotonic(), link.token.text.reveal() if link.token else "")
-        if rest:
-            self._take(link, link.websocket, rest)
-
-    def _take(self, link: Link, websocket: WebSocket, data: bytes) -> None:
-        """The hot path: one read's bytes become frames, events and one write."""
-        frames = websocket.receive(data)
-        pong = websocket.bytes_to_send()
-        if pong and link.transport is not None:  # before a slow reader makes us wait
-            link.transport.write(pong)
-        if not frames:
-            return
-        received_ns, now = time_ns(), monotonic()
-        if link.token is not None and not self._options.show_token:
-            frames = self._clean(frames)
+    def _receive(self, link: Link, frames: list[bytes], received_ns: int, now: float) -> None:
         if self._left is None or link.looks:
-            self._deliver(link, frames, link.protocol.receive(frames, received_ns, now))
+            super()._receive(link, frames, received_ns, now)
             return
         if self._left == 0:  # only a verdict is waited for
             events = link.protocol.receive(frames, received_ns, now)
@@ -766,71 +451,27 @@ class Run:
                 self._left = 0
                 return
 
-    def _clean(self, frames: list[bytes]) -> list[bytes]:
-        """Redact what an exchange may echo: all frames of a read at once, as it hardly ever does."""
-        joined = b"\n".join(frames)
-        clean = self._redactor.clean_bytes
-        return frames if clean(joined) == joined else [*map(clean, frames)]
+    def _leaving(self, link: Link) -> None:
+        if self._trading is not None and not link.looks:
+            self._trading.leave(link.protocol)
 
-    def _closed(self, link: Link, websocket: WebSocket) -> None:
-        if websocket.failure is not None:
-            if self._options.strict and not link.looks:
-                raise websocket.failure
-            self._lost(link, str(websocket.failure))
+    def _sent(self, link: Link, frames: list[bytes]) -> None:
+        if link.looks:
             return
-        code, reason = websocket.close_code, websocket.close_reason
-        shown = "".join(character if character.isprintable() else "?" for character in reason)
-        self._lost(link, f"closed by the exchange ({code}{f' {shown}' if shown else ''})", code=code)
-
-    def _lost(
-        self,
-        link: Link,
-        cause: str,
-        *,
-        code: int | None = None,
-        at_least_s: float = 0.0,
-        final: bool = False,
-    ) -> None:
-        if link.websocket is not None and link.transport is not None:
-            link.transport.write(link.websocket.bytes_to_send())
-        link.drop()
-        cause = self._redactor.clean(cause)  # it may quote what the other side said
-        told = link.protocol.lost(
-            cause, time_ns(), monotonic(), code=code, at_least_s=at_least_s, final=final
-        )
-        self._deliver(link, [], told)
-
-    def _send(self, link: Link) -> None:
-        websocket, transport = link.websocket, link.transport
-        if websocket is None or transport is None:
-            return
-        trading = None if link.looks else self._trading
-        if trading is not None and websocket.open:
-            trading.leave(link.protocol)
-        frames = link.protocol.frames_to_send() if websocket.open else []
-        for frame in frames:
-            websocket.send(frame)
-        out = websocket.bytes_to_send()
-        if out:
-            transport.write(out)
-        if frames and trading is not None:
-            trading.left()
-        if frames and not self._sink.wants_events and not link.looks:  # only now: what left has left
+        if self._trading is not None:
+            self._trading.left()
+        if not self._sink.wants_events:
             shown = frames if self._options.show_token else [*map(self._redactor.clean_bytes, frames)]
             self._sink.sent(shown)
-
-    # ---- what happened
 
     def _deliver(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
         if link.looks:
             assert self._trading is not None  # noqa: S101 - whose link it is
             self._tell_verdicts(self._trading.look_ups.heed(events))
             return
-        if link.backfill is not None:
-            link.backfill.heed(events, monotonic())
         if self._odometer is not None and link.name == PRIVATE:
             events = self._odometer.heed(events)
-        self._tell(link, frames, events)
+        super()._deliver(link, frames, events)
 
     def _tell(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
         if self._trading is not None:
@@ -856,7 +497,7 @@ class Run:
         if self._options.strict:
             if self._doubted:
                 raise RemoteProtocolError(f"--strict: {self._doubted}")
-            _prove(events)
+            prove(events)
 
     def _stood_still(self) -> None:
         """Tell that the reader made us wait. What came meanwhile is read before anything is called late."""
@@ -900,19 +541,9 @@ class Run:
         if self._trading is not None:
             self._trading.look_ups.finish()
             self._poller.watch(_LOOKING, ())
+        until = monotonic() + GOODBYE_S
         every = self._every()
-        open_ = [link for link in every if link.websocket is not None]
-        for link in open_:
-            assert link.websocket is not None and link.transport is not None  # noqa: S101, PT018 - filtered
-            if link.websocket.open:
-                link.websocket.close()
-            link.transport.write(link.websocket.bytes_to_send())
-            link.transport.end_writing()
-        until = monotonic() + _GOODBYE_S
-        for link in every:
-            link.end_errand()
-            if link.backfill is not None:
-                link.backfill.end()
+        open_ = [link for link in every if self._end(link)]
         for key in self._poller.keys:
             self._poller.watch(key, ())
         while open_ and (left := until - monotonic()) > 0:
@@ -921,7 +552,7 @@ class Run:
             for number in self._poller.wait(left):
                 link = self._numbered[number]
                 data = link.transport.read() if link.transport else None
-                if data is None or (data and link.websocket and _has_closed(link.websocket, data)):
+                if data is None or (data and link.websocket and has_closed(link.websocket, data)):
                     self._poller.watch(number, ())
                     open_.remove(link)
         for link in every:
@@ -951,25 +582,3 @@ class Run:
 def _at(link: Link, failure: str) -> str:
     """Say whose failure it is, unless it says so itself."""
     return failure if link.target.shown in failure else f"{link.name} endpoint {link.target.shown}: {failure}"
-
-
-def _prove(events: list[Update | Event]) -> None:
-    """Under `--strict` a payload must have its channel's shape, whether or not the output shows its rows."""
-    for event in events:
-        if isinstance(event, Update) and (flaw := event.flaw()):
-            what = f"{event.route.entry.name} {event.route.symbol}".strip()
-            raise RemoteProtocolError(f"--strict: unusable frame of {what}: {flaw}")
-
-
-def patience_s(error: KrakenWSError) -> float:
-    """Return how long a refusal asks to be left alone (quirk N2, v1.md section 3)."""
-    status = getattr(error, "http_status", None) or 0
-    if status == 403:
-        return _BLOCKED_S
-    asked_s = getattr(error, "retry_after_s", POLITE_S if isinstance(error, RequestRejected) else 0.0)
-    return max(asked_s, POLITE_S) if status == 429 or status >= 500 else float(asked_s)
-
-
-def _has_closed(websocket: WebSocket, data: bytes) -> bool:
-    websocket.receive(data)
-    return websocket.close_code is not None or websocket.failure is not None

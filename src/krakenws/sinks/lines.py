@@ -11,7 +11,7 @@ from __future__ import annotations
 from json import dumps
 from time import gmtime, strftime
 
-from krakenws.core.events import Heartbeat, Rejected, Reply, Unanswered, Update, Violation
+from krakenws.core.events import NUMBERS, Heartbeat, Rejected, Reply, Unanswered, Update, Violation, place_of
 from krakenws.core.session import Addressed
 from krakenws.core.violations import plain
 from krakenws.errors import UsageError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from krakenws.errors import KrakenWSError
     from krakenws.sinks import Out
 
-_SUFFIXES = {"book": "depth", "ohlc": "interval"}
-"""What the number behind a channel's name on the wire is, `book-10`."""
 _SENT = b"Client -> WebSocket: "
 _RECEIVED = b"WebSocket -> Client: "
 
@@ -161,7 +159,7 @@ def _head(route: Route, snapshot: bool) -> bytes:
     }
     if route.symbol:
         fields["symbol"] = route.symbol
-    suffix = _SUFFIXES.get(route.entry.name, "")
+    suffix = NUMBERS.get(route.entry.name, "")
     if suffix in route.values:
         fields[suffix] = route.values[suffix]
     return _line(fields)[: -len(b"}\n")] + b',"received":"'
@@ -199,16 +197,6 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
         fields = _with_outcome(event, fields)
     fields["received"] = stamp(event.received_ns)
     return fields
-
-
-def place_of(channel: str, symbol: str) -> dict[str, Any]:
-    """Return what a channel of the wire (`book-10`) and a symbol are in JSON, as far as there are any."""
-    name, _, number = channel.partition("-")
-    numbered = name in _SUFFIXES and number.isascii() and number.isdigit()
-    place: dict[str, Any] = {"channel": name if numbered else channel, "symbol": symbol}
-    if numbered:
-        place[_SUFFIXES[name]] = int(number)
-    return {name: value for name, value in place.items() if value != ""}
 
 
 def _with_outcome(event: Reply | Rejected | Unanswered, fields: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,7 @@ market data is counted instead of written. What is rare and cannot be had again 
 connections and subscriptions, answers, private feeds, trades filled in from REST. It goes into the buffer,
 and when that has grown to twice its size, writing blocks after all.
 
-Once the buffer is empty, one `Lagging` says what was dropped; from then on each feed concerned goes on
-behind a `Gap`. A book cannot go on from anywhere: it is owed a snapshot, which our own copy gives at once.
-Snapshots are large, so that thousands of books are mended in rounds, each with a `Lagging` of its own, and a
-book whose turn has not come is still dropped. So the counts are exact: every data message that was received
-is either written or counted, and only those snapshots of ours come on top.
+Once the buffer is empty, the reader is told what it missed: `krakenws.core.lagging`.
 """
 
 from __future__ import annotations
@@ -26,21 +22,18 @@ import select
 from time import monotonic, time_ns
 
 from krakenws.core.catalog import PUBLIC
-from krakenws.core.dialect import BookChanges
-from krakenws.core.events import VERIFIED, Gap, Lagging, Summary, Update, lag_of
+from krakenws.core.events import Lagging, Summary, Update, lag_of
+from krakenws.core.lagging import Losses
 from krakenws.errors import SinkError, UsageError
 from krakenws.net.poller import WRITE
 from krakenws.sinks import NOTICEABLE_S, Out, Sink
-from krakenws.sinks.lines import place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
-    from krakenws.core.book import Book
     from krakenws.core.catalog import Bound
-    from krakenws.core.events import Event, Route
+    from krakenws.core.events import Event
     from krakenws.errors import KrakenWSError
     from krakenws.options import Options
 
@@ -321,22 +314,6 @@ class DropFrames(_Dropping):
             self._tell_lag(f"stdout is read too slowly: {self._dropped} frames dropped so far")
 
 
-def _is_filled_in(update: Update) -> bool:
-    """Whether its rows come from REST: such trades have no frame, and are told once."""
-    return not update.frame and update.route.entry.rows == "Trade"
-
-
-class _Loss:
-    """What was dropped of one feed, since it was last told."""
-
-    __slots__ = ("count", "from_ns", "trust")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.from_ns = 0
-        self.trust: str | None = None
-
-
 class DropEvents(_Dropping):
     """For JSON, CSV and text."""
 
@@ -351,96 +328,27 @@ class DropEvents(_Dropping):
         shared: bool = False,
     ) -> None:
         super().__init__(sink, out, note, tell_lag)
-        self._shared = shared
-        self._levels = 1 if options.book == "top" else None
-        self._round_bytes = options.overflow_bytes
-        self._last_ns: dict[Route, int] = {}
-        self._losses: dict[Route, _Loss] = {}
-        self._gaps: dict[Route, int] = {}
+        self._losses = Losses(
+            levels=1 if options.book == "top" else None,
+            round_levels=options.overflow_bytes // _LEVEL_BYTES,
+            tallies=not shared,
+        )
 
     def write(self, events: Sequence[Update | Event]) -> None:
         """Write them, or what of them cannot be missed."""
         if any(type(event) is Summary for event in events):  # the last word
             self._settle()
         self._out.flush()
-        passed = self._sift(events) if self._out.behind or self._losses or self._gaps else events
-        for event in passed:
-            if type(event) is Update:
-                self._last_ns[event.route] = event.received_ns
+        passed = self._losses.sift(events, behind=self._out.behind)
+        self._dropped = self._losses.dropped
         if passed:
             self._sink.write(passed)
         self._catch_up()
 
-    def _sift(self, events: Sequence[Update | Event]) -> list[Update | Event]:
-        passed: list[Update | Event] = []
-        for event in events:
-            if type(event) is not Update or event.route.entry.access != PUBLIC or _is_filled_in(event):
-                passed.append(event)
-            elif self._out.behind or event.route in self._losses:
-                self._drop(event)
-            else:
-                if event.route in self._gaps:
-                    passed.append(self._gap(event.route, event.received_ns))
-                passed.append(event)
-        return passed
-
-    def _drop(self, update: Update) -> None:
-        loss = self._losses.get(update.route)
-        if loss is None:
-            loss = self._losses[update.route] = _Loss()
-            loss.from_ns = update.received_ns
-        loss.count += 1
-        loss.trust = update.trust
-        self._dropped += 1
-        if not self._shared:
-            update.route.tally.emitted -= 1
-            update.route.tally.dropped += 1
-
-    def _gap(self, route: Route, to_ns: int) -> Gap:
-        missed = self._gaps.pop(route)
-        route.tally.gaps += 1
-        return Gap(to_ns, route.channel, route.symbol, "lagging", self._last_ns.get(route), to_ns, missed)
-
     def _catch_up(self) -> None:
-        while self._losses and self._out.empty:
-            self._round(time_ns())
-
-    def _round(self, now_ns: int) -> None:
-        """Tell what was dropped, and mend books, as many as may be mended at once."""
-        levels = 0
-        counts: list[dict[str, Any]] = []
-        books: list[Update] = []
-        from_ns = now_ns
-        for route, loss in list(self._losses.items()):
-            book = route.book
-            if book is not None:
-                levels += 2 * book.depth
-                if books and levels * _LEVEL_BYTES > self._round_bytes:
-                    continue
-                books.append(snapshot_of(route, book, loss.trust, self._levels, now_ns))
-            del self._losses[route]
-            self._gaps[route] = self._gaps.get(route, 0) + loss.count
-            from_ns = min(from_ns, loss.from_ns)
-            counts.append({**place_of(route.channel, route.symbol), "count": loss.count})
-        told = Lagging(now_ns, "drop", from_ns, dropped=counts, dropped_total=self._dropped)
-        self._tell_lag(lag_of(told))
-        mended: list[Update | Event] = [told]
-        for snapshot in books:
-            mended += (self._gap(snapshot.route, now_ns), snapshot)
-            self._last_ns[snapshot.route] = now_ns
-        self._sink.write(mended)
-
-
-def snapshot_of(route: Route, book: Book, trust: str | None, levels: int | None, now_ns: int) -> Update:
-    """Return a book as we have it; its checksum is the exchange's own where that has matched.
-
-    Args:
-        route: whose book it is.
-        book: its verified copy.
-        trust: what its last frame said of itself.
-        levels: how many of each side are shown; None: all.
-        now_ns: wall-clock time.
-    """
-    checksum = book.checksum() if trust == VERIFIED else None
-    body = BookChanges(book.asks(levels), book.bids(levels), checksum, True)
-    return Update(route, b"", now_ns, True, trust, body)
+        while self._losses.pending and self._out.empty:
+            mended = self._losses.mend(time_ns())
+            for event in mended:
+                if type(event) is Lagging:
+                    self._tell_lag(lag_of(event))
+            self._sink.write(mended)

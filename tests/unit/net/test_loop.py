@@ -15,8 +15,9 @@ from krakenws.core.v1 import ENTRIES, PING, TICKER, V1
 from krakenws.errors import ConnectionFailed, KrakenWSError, RequestRejected
 from krakenws.net import errand
 from krakenws.net.credentials import Credentials, Token
-from krakenws.net.loop import Run, patience_s
+from krakenws.net.loop import Run
 from krakenws.net.rest import TryLater
+from krakenws.net.shell import patience_s
 from krakenws.net.stop import Stop
 from krakenws.options import Options
 from krakenws.sinks import Out, Sink
