@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from krakenws.cli.commands import Context
+    from krakenws.cli.context import Context
     from krakenws.cli.parser import CommandLine
 
 
@@ -118,7 +118,7 @@ class _Shell:
         return "\n".join(parts) or texts.overview(self._program)
 
     def _make_context(self, line: CommandLine) -> Context:
-        from krakenws.cli.commands import Context
+        from krakenws.cli.context import Context
         from krakenws.cli.settings import options_of, resolve
         from krakenws.directories import config_dir
 

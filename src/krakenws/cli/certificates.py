@@ -44,3 +44,8 @@ def serving_with(tls: object) -> Iterator[tuple[tuple[str, str] | None, str]]:
         for at, pem in enumerate(certificate.cert_chain_pems):
             pem.write_to_path(chain_path, append=at > 0)
         yield (chain_path, key_path), authority_path
+
+
+def authority_line(path: str) -> str:
+    """Return the line that says whom the clients of a server have to trust, if there is one."""
+    return f"CA: {path}\n" if path else ""

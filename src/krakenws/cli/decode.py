@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from json import loads
 from time import time_ns
 
+from krakenws.cli.context import dialect_of
 from krakenws.core.events import Update, doubt_of
 from krakenws.core.protocol import ClientProtocol
 from krakenws.core.redaction import MASK, MIN_TOKEN_LENGTH
@@ -14,14 +16,13 @@ from krakenws.errors import RemoteProtocolError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
-    from krakenws.core.dialect import Dialect
+    from krakenws.cli.context import Context
     from krakenws.core.events import Event
     from krakenws.core.redaction import Redactor
     from krakenws.options import Options
-    from krakenws.sinks import Sink
 
 
 _LATEST_S = 253_402_300_800
@@ -29,27 +30,35 @@ _LATEST_S = 253_402_300_800
 _TOKEN = re.compile(rb'("token"[ \t]*:[ \t]*")((?:[^"\\]|\\.)+)')
 
 
-def decode_file(
-    path: str,
-    sink: Sink,
-    dialect: Dialect,
-    options: Options,
-    *,
-    redactor: Redactor,
-    note: Callable[[str], None],
-    count: int | None,
-) -> None:
+def run(context: Context, words: Sequence[str]) -> int:
+    """Print what a file of frames says, until its end or a signal; return the exit code.
+
+    Raises:
+        UsageError: there is more than one word, the file cannot be read, or a recorded line is broken.
+        RemoteProtocolError: with `strict`, at the first frame that cannot be trusted.
+    """
+    if len(words) > 1:
+        raise UsageError(f"decode reads one file, or - for standard input: {words[1]} is one too many")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _decode(context, words[0] if words else "-")
+    except KeyboardInterrupt:
+        return 0  # told to end, as a stream is
+    return 0
+
+
+def _decode(context: Context, path: str) -> None:
     """Write what the frames of a file say; `-` is standard input.
 
     A line is a frame as received, or a recorded `{"t", "dir", "frame"}`; REST answers among them are skipped.
     `received` is the recorded time, else the time of decoding.
-
-    Raises:
-        UsageError: the file cannot be read, or a recorded line is broken.
-        RemoteProtocolError: with `strict`, at the first frame that cannot be trusted.
     """
+    options, redactor, settings = context.options, context.redactor, context.settings
+    sink = context.open_sink(None)
+    api, count = settings.get("api"), settings.get("count")
+    dialect = dialect_of(api if isinstance(api, int) else 1)
     protocol = ClientProtocol(dialect, options, path, jitter=lambda: 0.0, adopt=True)
-    left = count
+    left = count if isinstance(count, int) else None
     for line_number, line in enumerate(_lines(path), start=1):
         sent, frame, received_ns = _read(line, line_number, path)
         if not frame:
@@ -65,7 +74,7 @@ def decode_file(
         else:
             sink.received([frame])
         for event in events:
-            _doubt(event, options, note)
+            _doubt(event, options, context.note)
         if left is not None:
             left -= sum(type(event) is Update for event in events)
             if left <= 0:

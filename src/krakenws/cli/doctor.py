@@ -20,7 +20,7 @@ from krakenws.core import dialect as d
 from krakenws.core.catalog import shown
 from krakenws.core.v1 import OPEN_ORDERS, V1
 from krakenws.directories import state_dir
-from krakenws.errors import ConnectionFailed, CredentialsError, KrakenWSError
+from krakenws.errors import ConnectionFailed, CredentialsError, KrakenWSError, UsageError
 from krakenws.net.probe import Probe, addresses_of, bounded
 from krakenws.net.rest import RestClient
 from krakenws.net.transport import is_address, parse_url, proxy_of, way_to
@@ -28,11 +28,11 @@ from krakenws.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from typing import Any, TypeVar
 
     from krakenws.budget import ConnectionBudget
-    from krakenws.cli.commands import Context
+    from krakenws.cli.context import Context
     from krakenws.net.credentials import Credentials, Token
     from krakenws.net.transport import Address, Target
 
@@ -77,11 +77,16 @@ class Check:
     code: int = 0
 
 
-def doctor(context: Context) -> int:
+def run(context: Context, words: Sequence[str]) -> int:
     """Look at everything and tell it line by line; return the exit code.
 
     0 when no line failed, else the code of the gravest one.
+
+    Raises:
+        UsageError: there are words.
     """
+    if words:
+        raise UsageError(f"doctor takes no words: {words[0]}")
     counts = dict.fromkeys(STATES, 0)
     codes = set()
     with ExitStack() as stack:

@@ -8,15 +8,15 @@ from krakenws.core.catalog import duration, shown
 from krakenws.errors import UsageError
 from krakenws.net.child import find_program, without_secrets
 from krakenws.net.guard import CANCEL, Guard
-from krakenws.net.loop import Run
 from krakenws.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from krakenws.cli.commands import Context
+    from krakenws.cli.context import Context
     from krakenws.net.guard import GuardSignals
+    from krakenws.net.loop import Run
 
 _LONGEST_S = 86_399
 """Source: v2 cancel_all_orders_after: below 86400 seconds."""
@@ -24,7 +24,7 @@ _ANSWERS = 3
 """An answer may take this part of TIMEOUT, or as long as anywhere else if that is less."""
 
 
-def run_guard(context: Context, words: Sequence[str]) -> int:
+def run(context: Context, words: Sequence[str]) -> int:
     """Run CMD under the dead man's switch; return the exit code.
 
     Raises:
@@ -37,19 +37,7 @@ def run_guard(context: Context, words: Sequence[str]) -> int:
     options = replace(options, ack_timeout_s=ack_timeout_s, reconnect=None, backfill=False, strict=False)
 
     def make_run(guard: Guard, signals: GuardSignals) -> Run:
-        return Run(
-            options,
-            guard,
-            out=context.out,
-            redactor=context.redactor,
-            credentials=context.credentials(),
-            note=context.note,
-            warn=context.note,
-            tell_lag=context.note,
-            stop=signals,
-            budget=context.budget(),
-            attendant=guard,
-        )
+        return context.make_run(options, guard, signals, attendant=guard)
 
     def environ() -> dict[str, str]:
         if context.settings.get("pass_secrets"):

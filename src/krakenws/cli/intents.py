@@ -1,10 +1,10 @@
-"""What trading commands need of this machine (a journal, a key for look-ups), and the tools about intents."""
+"""What trading commands need of this machine (a journal, a key for look-ups), and `krakenws intents`."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from time import gmtime, strftime, time_ns
 
+from krakenws.cli.tables import write_fields
 from krakenws.core.intents import OPEN, REJECTED, SETTLED
 from krakenws.errors import CredentialsError, UsageError
 from krakenws.journal import Journal
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from krakenws.cli.commands import Context
+    from krakenws.cli.context import Context
     from krakenws.core.exposure import Exposure
     from krakenws.core.inquiry import Question
     from krakenws.core.intents import Intent
@@ -108,7 +108,7 @@ def make_trading(context: Context, journal: Journal, stop: Stop, make_run: MakeR
 
 def _asker(context: Context, key: ApiKey) -> Callable[[Question], object]:
     def ask(question: Question) -> object:
-        from krakenws.cli.commands import next_nonce
+        from krakenws.cli.context import next_nonce
         from krakenws.net.rest import RestClient
 
         rest = RestClient(context.options, context.redactor)
@@ -117,22 +117,26 @@ def _asker(context: Context, key: ApiKey) -> Callable[[Question], object]:
     return ask
 
 
-def list_intents(words: Sequence[str], count: object) -> list[dict[str, object]]:
-    """Return the last intents as the fields that are shown.
+def run(context: Context, words: Sequence[str]) -> int:
+    """List the last intents; return the exit code.
 
     Raises:
         UsageError: there are words.
     """
     if words:
         raise UsageError(f"intents takes no words: {words[0]}")
+    count = context.settings.get("count")
     journal = open_journal()
     try:
-        return [_fields(intent) for intent in journal.last(count if isinstance(count, int) else LISTED)]
+        rows = [fields_of(intent) for intent in journal.last(count if isinstance(count, int) else LISTED)]
     finally:
         journal.close()
+    write_fields(context, rows)
+    return 0
 
 
-def _fields(intent: Intent) -> dict[str, object]:
+def fields_of(intent: Intent) -> dict[str, object]:
+    """Return the fields of an intent that are shown."""
     from krakenws.core.inquiry import named
 
     seconds, rest_ns = divmod(intent.created_ns, 1_000_000_000)
@@ -146,42 +150,3 @@ def _fields(intent: Intent) -> dict[str, object]:
         "error": intent.error,
         "endpoint": intent.endpoint,
     }
-
-
-def reconcile(context: Context, words: Sequence[str]) -> tuple[list[dict[str, object]], bool]:
-    """Look for every open intent; return what became of each, as fields to show, and whether all are settled.
-
-    Raises:
-        UsageError: there are words.
-        KrakenWSError: what broke it off.
-    """
-    if words:
-        raise UsageError(f"reconcile takes no words: {words[0]}")
-    from krakenws.net.loop import Run
-    from krakenws.net.stop import Stop, Stopped
-    from krakenws.sinks import Sink
-
-    journal = open_journal()
-    with Stop() as stop:
-        trading = make_trading(context, journal, stop)
-        ours, others = trading.adopt_open()
-        if others:
-            context.note(f"of another endpoint or API key, and left alone: {others} open intents")
-        run = Run(
-            context.options,
-            Sink(),
-            context.out,
-            redactor=context.redactor,
-            credentials=context.credentials(),
-            note=context.note,
-            warn=context.note,
-            tell_lag=context.note,
-            stop=stop,
-            budget=context.budget(),
-            trading=trading,
-        )
-        with suppress(Stopped):  # while it was ending anyway
-            run.run()
-    rows = [row for name in dict.fromkeys(intent.id for intent in ours) for row in journal.of(name)]
-    journal.close()
-    return [_fields(row) for row in rows], not any(row.pending for row in rows)

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from krakenws.cli.commands import Context
+    from krakenws.cli.context import Context
     from krakenws.cli.parser import Feed
     from krakenws.core.catalog import Bound
     from krakenws.net.facts import MakeRun
@@ -57,7 +57,7 @@ def make_check(
 
 def run_dry(context: Context, feeds: Sequence[Feed]) -> int:
     """Print the frames that commands would send, the token redacted; nothing is opened or sent."""
-    from krakenws.cli.commands import dialect_of
+    from krakenws.cli.context import dialect_of
     from krakenws.core.redaction import MASK
     from krakenws.net.trading import draw_userref, requests_of
 

@@ -8,14 +8,43 @@ from krakenws.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from krakenws.cli.context import Context
     from krakenws.exchange.replay import Recording
 
 DEMO = "demo"
 """Instead of a file's name: the recording that comes with the package."""
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8766
+
+
+def run(context: Context, words: Sequence[str]) -> int:
+    """Serve the recording that the words name; return the exit code.
+
+    Raises:
+        UsageError: a word, the file, the certificate or the address to listen on is wrong.
+    """
+    from krakenws.cli.certificates import authority_line, serving_with
+
+    if len(words) != 1:
+        raise UsageError("replay needs one recording: a file, - for standard input, or demo")
+    settings = context.settings
+    with serving_with(settings.get("tls")) as (tls, authority):
+
+        def ready(url: str) -> None:
+            context.out.write(f"serving {words[0]} at {url}\n{authority_line(authority)}".encode())
+            trusting = f" --cafile {authority}" if authority else ""
+            context.note(f"try: krakenws ticker XBT/USD --public-url {url}{trusting}")
+
+        return run_replay(
+            words[0],
+            listen=str(settings.get("listen", f"{DEFAULT_HOST}:{DEFAULT_PORT}")),
+            speed=str(settings.get("speed", "1")),
+            loop=bool(settings.get("loop")),
+            tls=tls,
+            ready=ready,
+        )
 
 
 def run_replay(
@@ -45,9 +74,9 @@ def run_replay(
     recording = _read(path)
 
     from krakenws.exchange.replay import ReplayVenue
-    from krakenws.net.server import run
+    from krakenws.net.server import run as serve
 
-    cut = run(ReplayVenue(recording, speed=factor, loop=loop), host, port, tls, ready)
+    cut = serve(ReplayVenue(recording, speed=factor, loop=loop), host, port, tls, ready)
     if cut:
         print(f"krakenws: {cut} clients were disconnected because they read too slowly", file=sys.stderr)
     return 0

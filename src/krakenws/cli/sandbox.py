@@ -9,12 +9,46 @@ from krakenws.errors import SinkError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import ExitStack
     from io import FileIO
 
+    from krakenws.cli.context import Context
+
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
+
+
+def run(context: Context, words: Sequence[str]) -> int:
+    """Serve the sandbox exchange that the options describe; return the exit code.
+
+    Raises:
+        UsageError: there are words, or a file, the certificate or the address to listen on is wrong.
+        SinkError: `--truth` could not take a line.
+    """
+    from krakenws.cli.certificates import authority_line, serving_with
+
+    if words:
+        raise UsageError(f"sandbox takes no words: {words[0]}; pairs are given with --pairs")
+    settings = context.settings
+    seed, rate = settings.get("seed"), settings.get("rate")
+    with serving_with(settings.get("tls")) as (tls, authority):
+
+        def ready(text: str) -> None:
+            context.out.write(f"{text}{authority_line(authority)}".encode())
+
+        return run_sandbox(
+            listen=str(settings.get("listen", "")),
+            seed=seed if isinstance(seed, int) else 1,
+            pairs=str(settings.get("pairs", "")),
+            rate=rate if isinstance(rate, float) else None,
+            tls=tls,
+            limits=bool(settings.get("limits")),
+            faults=str(settings.get("faults", "")),
+            truth=str(settings.get("truth", "")),
+            ready=ready,
+            until_eof=bool(settings.get("until_eof")),
+        )
 
 
 def run_sandbox(
@@ -56,7 +90,7 @@ def run_sandbox(
     from krakenws.exchange.fault_rules import parse_faults
     from krakenws.exchange.limits import Limits
     from krakenws.exchange.sandbox import SandboxVenue
-    from krakenws.net.server import run
+    from krakenws.net.server import run as serve
 
     host, port = parse_listen(_with_port(listen))
     rules = parse_faults(_read_faults(faults)) if faults else []
@@ -79,7 +113,7 @@ def run_sandbox(
                 log.serving = True
             ready(_greeting(url))
 
-        cut = run(venue, host, port, tls, begin, until_eof=until_eof)
+        cut = serve(venue, host, port, tls, begin, until_eof=until_eof)
     if log is not None and log.failure is not None:
         raise log.failure
     if cut:

@@ -14,25 +14,25 @@ from __future__ import annotations
 import os
 
 from krakenws.cli.caller import Caller
-from krakenws.cli.commands import Context, Seldom, dialect_of
+from krakenws.cli.context import Context, Seldom, dialect_of
 from krakenws.cli.intents import make_trading, open_journal
 from krakenws.cli.parser import entries
 from krakenws.cli.switchboard import Switchboard
 from krakenws.core.odometer import Odometer
 from krakenws.core.session import Listening
 from krakenws.errors import SinkError, UsageError
-from krakenws.net.loop import Run
 from krakenws.net.stop import Stop, Stopped
 from krakenws.sinks.lines import Json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
     from typing import Any
 
     from krakenws.core.events import Summary
     from krakenws.net.listener import UnixListener
-    from krakenws.net.loop import EventSink
+    from krakenws.net.loop import EventSink, Run
     from krakenws.options import Options
     from krakenws.sinks import Sink
 
@@ -49,7 +49,7 @@ class _Input:
         return _STDIN
 
 
-def run_session(context: Context, words: list[str]) -> int:
+def run(context: Context, words: Sequence[str]) -> int:
     """Run a session to its end; return the exit code.
 
     Raises:
@@ -59,7 +59,7 @@ def run_session(context: Context, words: list[str]) -> int:
     if words:
         raise UsageError(f"session takes no words: {words[0]}; commands are its lines of standard input")
     if settings.get("schema"):
-        from krakenws.cli.commands import write_json
+        from krakenws.cli.tables import write_json
         from krakenws.core.schema import requests_schema
 
         write_json(context, [requests_schema(entries())], indent=2)
@@ -183,20 +183,7 @@ class _Session:
         )
 
     def _make_run(self, options: Options, sink: EventSink, **more: Any) -> Run:
-        context = self._context
-        return Run(
-            options,
-            sink,
-            context.out,
-            redactor=context.redactor,
-            credentials=context.credentials(),
-            note=context.note,
-            warn=context.note,
-            tell_lag=self._tell_lag,
-            stop=self._stop,
-            budget=context.budget(),
-            **more,
-        )
+        return self._context.make_run(options, sink, self._stop, tell_lag=self._tell_lag, **more)
 
     def _summarize(self, summary: Summary) -> None:
         self._switchboard.write([summary])

@@ -5,11 +5,9 @@ from __future__ import annotations
 from time import monotonic
 
 from krakenws.core.catalog import bind, find
+from krakenws.core.condition import parse
 from krakenws.core.v1 import ENTRIES, V1
-from krakenws.core.watch import Watch
 from krakenws.errors import ConditionNotMet, DataUntrusted, RequestRejected, UsageError
-from krakenws.net.loop import Run
-from krakenws.net.stop import Stop, Stopped
 from krakenws.record import replace
 from krakenws.sinks import Sink
 
@@ -17,35 +15,41 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from krakenws.cli.commands import Context
-    from krakenws.core.condition import Condition
+    from krakenws.cli.context import Context
     from krakenws.core.events import Event, Met, Update
+    from krakenws.core.watch import Watch
+    from krakenws.net.loop import Run
+    from krakenws.net.stop import Stop
 
 STOPPED = 130
 """The exit code after a signal: `wait … && buy` must not go on."""
 
 
-def wait(context: Context, condition: Condition) -> int:
-    """Wait until it is met, and say so; return the exit code.
+def run(context: Context, words: Sequence[str]) -> int:
+    """Wait until the condition is met, and say so; return the exit code.
 
     Raises:
-        UsageError: an option contradicts.
+        UsageError: it is no condition, or an option contradicts.
         ConditionNotMet: it was judged to the end and did not come true in time.
         DataUntrusted: at the end it could not be judged.
         RequestRejected: the exchange refused a pair.
         KrakenWSError: what else ends a stream.
     """
+    condition = parse(" ".join(words))
     _refuse_contradictions(context)
+    from krakenws.core.watch import Watch  # most mistakes are made above: they load nothing heavy
+    from krakenws.net.stop import Stop, Stopped
+
     watch = Watch(condition, context.options.quiet_s)
     with Stop() as stop:
         sink = _Watching(watch, stop)
-        run = _run_of(context, sink, stop)
+        main = _run_of(context, sink, stop)
         for channel, symbols in watch.channels.items():
             entry = find(ENTRIES, channel)
             assert entry is not None  # noqa: S101 - the catalog has the three of them
-            run.add(V1, bind(entry, symbols))
+            main.add(V1, bind(entry, symbols))
         try:
-            run.run()
+            main.run()
         except Stopped:
             return STOPPED
         if sink.met is not None:
@@ -56,7 +60,7 @@ def wait(context: Context, condition: Condition) -> int:
             raise RequestRejected(
                 f"{refused.channel} {refused.symbol} refused: {refused.error}", refused.error
             )
-        run.judge()
+        main.judge()
         if stop.set:
             return STOPPED
     doubt = watch.doubt(monotonic())
@@ -68,17 +72,11 @@ def wait(context: Context, condition: Condition) -> int:
 def _run_of(context: Context, sink: Sink, stop: Stop) -> Run:
     """Return a run whose events show whole books, frame by frame."""
     timeout_s = context.settings.get("timeout")
-    return Run(
+    return context.make_run(
         replace(context.options, book="full", backfill=False, overflow="block"),
         sink,
-        context.out,
-        redactor=context.redactor,
-        credentials=context.credentials(),
+        stop,
         note=lambda sentence: None if stop.set else context.note(sentence),
-        warn=context.note,
-        tell_lag=context.note,
-        stop=stop,
-        budget=context.budget(),
         for_s=timeout_s if isinstance(timeout_s, float) else None,
     )
 
