@@ -350,6 +350,16 @@ def test_an_endpoint_that_is_not_there_fails_the_line_and_not_the_session(kraken
     assert (again["event"], again["code"], again["retryable"]) == ("error", 4, True)
 
 
+def test_a_ping_that_is_given_up_leaves_the_order_of_the_same_number_alone(sandbox: Sandbox) -> None:
+    with session(sandbox.command, "--public-url", "ws://127.0.0.1:1") as process:
+        process.send(f"{ORDER} id=o\nping id=p\n")
+        told = answers(process, "o", "p")
+        process.end_input()
+        assert process.finish().code == 0
+    assert (told["o"]["event"], told["o"]["outcome"]) == ("reply", "accepted")
+    assert (told["p"]["event"], told["p"]["code"], told["p"]["retryable"]) == ("error", 4, True)
+
+
 def test_an_order_that_cannot_leave_in_time_is_given_up_and_never_sent(trader: Command) -> None:
     def cut(client: Connection) -> None:
         client.serve(OPEN_ORDERS)

@@ -100,7 +100,7 @@ _ATTENDED = 1 << 31
 _CATCH_UP_S = 1.0
 """Enough to read what a socket's buffer holds after output stood still."""
 _TRADED = (V1.api, PRIVATE)
-"""Where verdicts come from that no connection brought."""
+"""Where requests that trade go, and verdicts come from that no connection brought."""
 
 
 class Run(Shell):
@@ -252,7 +252,7 @@ class Run(Shell):
         link = self._links.get(key)
         if link is None or not link.protocol.give_up(req_id):
             return False
-        if self._trading is not None:
+        if self._trading is not None and key == _TRADED:  # each endpoint counts its requests from 1
             self._trading.give_up(req_id)
         return True
 
