@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from krakenws.core.catalog import CHANNEL, COMMAND, PRIVATE, PUBLIC, Entry, bind, canonical, find
-from krakenws.core.v1 import ENTRIES as ENTRIES_V1
 from krakenws.core.v1 import V1
-from krakenws.core.v2 import ENTRIES as ENTRIES_V2
+from krakenws.core.v1_entries import ENTRIES as ENTRIES_V1
 from krakenws.core.v2 import V2
+from krakenws.core.v2_entries import ENTRIES as ENTRIES_V2
 
 if TYPE_CHECKING:
     from krakenws.core.dialect import Dialect

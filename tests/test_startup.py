@@ -82,6 +82,14 @@ def modules_of(home: Path, *words: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
+    "words", [["--help"], ["book", "--help"], ["balances", "--help"], ["replay", "--help"]]
+)
+def test_help_reads_the_catalog_and_knows_no_frames(tmp_path: Path, words: list[str]) -> None:
+    loaded = modules_of(tmp_path, *words)
+    assert loaded & {"json", "re", "enum", "functools", "krakenws.core.dialect"} == set()
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["--help"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from krakenws.core.v1 import OPEN_ORDERS, OWN_TRADES
+from krakenws.core.v1_entries import OPEN_ORDERS, OWN_TRADES
 from krakenws.exchange import private
 from krakenws.exchange.accounts import Account, Settlement
 from krakenws.exchange.checks import read_order

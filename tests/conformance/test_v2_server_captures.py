@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from krakenws.core.v2 import BALANCES
+from krakenws.core.v2_entries import BALANCES
 from krakenws.exchange import balances
 from krakenws.exchange.instruments import ASSETS
 from krakenws.exchange.ledger import TRADE, LedgerEntry, Posting

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from krakenws.core.catalog import bind
 from krakenws.core.events import Disconnected, Gap, Update
 from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.exchange.protocol import ServerProtocol, Venue
 from krakenws.exchange.sandbox import SandboxVenue
 from krakenws.options import Options

@@ -17,10 +17,12 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parents[2])]
 
-from krakenws.core import v1, v2
+from krakenws.core import v1_entries, v2_entries
 from krakenws.core.catalog import bind
 from krakenws.core.events import Update
 from krakenws.core.protocol import ClientProtocol
+from krakenws.core.v1 import V1
+from krakenws.core.v2 import V2
 from krakenws.options import Options
 from tests.fuzz.program import main
 
@@ -87,17 +89,17 @@ def converse(frames: list[bytes], setting: int) -> None:
     """
     api2, adopt, verify = bool(setting & 1), bool(setting & 2), bool(setting & 4)
     options = Options(verify=verify, book=("changes", "top", "full", "changes")[setting >> 3 & 3])
-    dialect = v2.V2 if api2 else v1.V1
+    dialect = V2 if api2 else V1
     protocol = ClientProtocol(
         dialect, options, "public", jitter=lambda: 0.5, adopt=adopt, detail=bool(setting & 32)
     )
     if api2:
-        protocol.subscribe(bind(v2.BALANCES, []), 0.0)
+        protocol.subscribe(bind(v2_entries.BALANCES, []), 0.0)
     else:
-        protocol.subscribe(bind(v1.BOOK, ["XBT/USD", "ETH/EUR"]), 0.0)
-        protocol.subscribe(bind(v1.TICKER, ["XBT/EUR"]), 0.0)
-        protocol.subscribe(bind(v1.OPEN_ORDERS, []), 0.0)
-        protocol.request(bind(v1.CANCEL_ORDER, ["txid=A,B"]), 0.0)
+        protocol.subscribe(bind(v1_entries.BOOK, ["XBT/USD", "ETH/EUR"]), 0.0)
+        protocol.subscribe(bind(v1_entries.TICKER, ["XBT/EUR"]), 0.0)
+        protocol.subscribe(bind(v1_entries.OPEN_ORDERS, []), 0.0)
+        protocol.request(bind(v1_entries.CANCEL_ORDER, ["txid=A,B"]), 0.0)
     protocol.connecting(0.0)
     protocol.opened(0.0, "token")
     events = protocol.receive([SEEDS[14] if api2 else SEEDS[0]], 1, 0.0)

@@ -21,10 +21,11 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parents[2])]
 
 from krakenws.cli.parser import parse
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.catalog import bind
 from krakenws.core.ordercheck import PLACING, wrong_for_pair, wrong_time
 from krakenws.core.protocol import ClientProtocol
+from krakenws.core.v1 import V1
 from krakenws.errors import UsageError
 from krakenws.options import Options
 from tests.fuzz.program import main
@@ -33,7 +34,7 @@ from tests.support.pairs import ROWS
 if TYPE_CHECKING:
     from krakenws.core.catalog import Bound
 
-TRADING = [entry for entry in v1.ENTRIES if entry.trading]
+TRADING = [entry for entry in v1_entries.ENTRIES if entry.trading]
 NOW_S = 1_795_341_600.0
 TOKEN = "a-token-of-the-fuzzer"
 GREETING = b'{"connectionID":1,"event":"systemStatus","status":"online","version":"1.9.2"}'
@@ -132,7 +133,7 @@ def send(words: list[str]) -> dict[str, object] | None:
         return None
     if bound.entry.name in PLACING and not passes(bound):
         return None
-    protocol = ClientProtocol(v1.V1, Options(), "private", jitter=lambda: 0.5)
+    protocol = ClientProtocol(V1, Options(), "private", jitter=lambda: 0.5)
     protocol.request(bound, 0.0)
     protocol.connecting(0.0)
     protocol.opened(0.0, TOKEN)

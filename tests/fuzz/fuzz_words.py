@@ -16,12 +16,14 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parents[2])]
 
-from krakenws.core import v1, v2
+from krakenws.core import v1_entries, v2_entries
 from krakenws.core.catalog import CHANNEL, bind, find
+from krakenws.core.v1 import V1
+from krakenws.core.v2 import V2
 from krakenws.errors import UsageError
 from tests.fuzz.program import main
 
-ENTRIES = (*v1.ENTRIES, *v2.ENTRIES)
+ENTRIES = (*v1_entries.ENTRIES, *v2_entries.ENTRIES)
 PIECES = [
     *("=", ",", "/", "*", "-", "+", "%", "#", ".", " ", "\x00", "\x1b[31m", "\n", '"', "\\", "'", "\u202e"),
     *(
@@ -70,7 +72,7 @@ def say(words: list[str]) -> bool:
         if not str(error).isprintable() or str(error).endswith("."):
             raise AssertionError(f"not one printable sentence: {error!r}") from None
         return False
-    dialect = v1.V1 if entry.api == 1 else v2.V2
+    dialect = V1 if entry.api == 1 else V2
     frame = (
         dialect.subscribe(entry, bound.values, bound.symbols, "")
         if entry.kind == CHANNEL

@@ -17,7 +17,8 @@ from krakenws.core.catalog import Bound, bind, find
 from krakenws.core.events import Rejected, Reply, Unanswered, Update
 from krakenws.core.protocol import CLOSE, CONNECT, ClientProtocol
 from krakenws.core.signing import sign
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.errors import ConnectionFailed, RequestRejected
 from krakenws.exchange.keys import DEMO_ACCOUNT, DEMO_KEY, DEMO_SECRET, Grant
 from krakenws.exchange.protocol import ServerProtocol

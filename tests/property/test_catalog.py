@@ -9,11 +9,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from krakenws.core import v1, v2
+from krakenws.core import v1_entries, v2_entries
 from krakenws.core.catalog import CHANNEL, PRIVATE, Entry, bind
+from krakenws.core.v1 import V1
+from krakenws.core.v2 import V2
 from krakenws.errors import UsageError
 
-ENTRIES = (*v1.ENTRIES, *v2.ENTRIES)
+ENTRIES = (*v1_entries.ENTRIES, *v2_entries.ENTRIES)
 
 entries = st.sampled_from(ENTRIES)
 texts = st.text(max_size=12) | st.sampled_from(
@@ -61,7 +63,7 @@ def test_any_words_bind_exactly_or_are_refused_in_one_sentence(data: st.DataObje
         assert said.isprintable()
         assert not said.endswith(".")
         return
-    dialect = v1.V1 if entry.api == 1 else v2.V2
+    dialect = V1 if entry.api == 1 else V2
     token = "token" if entry.access == PRIVATE else ""
     frame = (
         dialect.subscribe(entry, bound.values, bound.symbols, token)

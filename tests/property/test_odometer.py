@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from krakenws.core.catalog import bind, find
 from krakenws.core.odometer import Odometer
 from krakenws.core.protocol import CONNECT, ClientProtocol
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.exchange.ratecounter import TIERS
 from krakenws.options import Options
 from tests.support.venue import PLENTY, START_US, Exchange

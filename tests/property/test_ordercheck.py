@@ -9,7 +9,7 @@ from math import lcm
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.catalog import bind
 from krakenws.core.exact import scale_of, text_of, trimmed, units
 from krakenws.core.ordercheck import wrong_for_pair
@@ -41,7 +41,7 @@ def pair(**rules: object) -> PairRow:
 
 def objection(row: PairRow, price: str, volume: str) -> str:
     words = ["pair=XBT/USD", "type=buy", "ordertype=limit", f"price={price}", f"volume={volume}"]
-    wrong = wrong_for_pair(bind(v1.ADD_ORDER, words), row)
+    wrong = wrong_for_pair(bind(v1_entries.ADD_ORDER, words), row)
     return "" if wrong is None else wrong[1]
 
 

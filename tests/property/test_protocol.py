@@ -21,7 +21,8 @@ from krakenws.core.events import Answered, Disconnected, Gap, Pong, Refused, Sub
 from krakenws.core.pacing import Budget
 from krakenws.core.protocol import CONNECT, ClientProtocol
 from krakenws.core.subscription import LIVE
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.core.v2 import V2
 from krakenws.options import Options
 

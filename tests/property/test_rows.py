@@ -14,7 +14,8 @@ from krakenws.core.catalog import Bound
 from krakenws.core.dialect import BookChanges, Malformed
 from krakenws.core.events import Route, Update
 from krakenws.core.rows import rows_of, utc
-from krakenws.core.v1 import BOOK, OHLC, OPEN_ORDERS, OWN_TRADES, SPREAD, TICKER, TRADE, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import BOOK, OHLC, OPEN_ORDERS, OWN_TRADES, SPREAD, TICKER, TRADE
 from krakenws.sinks import Out, open_sink
 
 ROUTES = [

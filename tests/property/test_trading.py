@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from krakenws.core.events import Rejected, Reply, Route, Unanswered, Update
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED
-from krakenws.core.v1 import OPEN_ORDERS
+from krakenws.core.v1_entries import OPEN_ORDERS
 from tests.support.trading import Ledger, Run
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from krakenws.core.catalog import bind, find
 from krakenws.core.intents import IntentTakenError
 from krakenws.core.protocol import ClientProtocol
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.net.trading import Trading
 from krakenws.options import Options
 

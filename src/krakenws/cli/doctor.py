@@ -18,7 +18,8 @@ from time import gmtime, monotonic, strftime, time
 
 from krakenws.core import dialect as d
 from krakenws.core.catalog import shown
-from krakenws.core.v1 import OPEN_ORDERS, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import OPEN_ORDERS
 from krakenws.directories import state_dir
 from krakenws.errors import ConnectionFailed, CredentialsError, KrakenWSError, UsageError
 from krakenws.net.probe import Probe, addresses_of, bounded

@@ -20,7 +20,8 @@ from krakenws.core.catalog import PRIVATE, Bound, bind
 from krakenws.core.events import Refused, Subscribed, Unsubscribed, Update, Violation, place_of
 from krakenws.core.lagging import snapshot_of
 from krakenws.core.subscriptions import INVALID_SESSION
-from krakenws.core.v1 import OWN_TRADES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import OWN_TRADES
 from krakenws.errors import UsageError
 
 TYPE_CHECKING = False

@@ -70,7 +70,7 @@ def _exposure(intent: Intent) -> Exposure:
     """Return what an order came to at most; one that was sent without a policy is weighed now."""
     from krakenws.core.catalog import Bound, find
     from krakenws.core.exposure import Exposure, Sizing
-    from krakenws.core.v1 import ENTRIES
+    from krakenws.core.v1_entries import ENTRIES
 
     if intent.exposure:
         return Exposure(**intent.exposure)

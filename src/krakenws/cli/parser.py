@@ -7,7 +7,7 @@ our own: argparse alone is 16 ms of a 26 ms ping.
 from __future__ import annotations
 
 from krakenws.cli.options import OPTIONS, read_setting
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.catalog import BOOLEAN, BOOLEAN_TEXT, Entry, Param, canonical, find, nearest, shown
 from krakenws.errors import UsageError
 from krakenws.record import record
@@ -40,9 +40,9 @@ class CommandLine:
 
 def entries() -> tuple[Entry, ...]:
     """Return every entry of every API, in the order help lists them."""
-    from krakenws.core import v2
+    from krakenws.core import v2_entries
 
-    return (*v1.ENTRIES, *v2.ENTRIES)
+    return (*v1_entries.ENTRIES, *v2_entries.ENTRIES)
 
 
 def look_up(name: str, api: int | None) -> tuple[Entry | None, Tool | None]:
@@ -51,7 +51,7 @@ def look_up(name: str, api: int | None) -> tuple[Entry | None, Tool | None]:
     Raises:
         UsageError: nothing; the sentence names the nearest.
     """
-    entry = find(v1.ENTRIES, name, api)
+    entry = find(v1_entries.ENTRIES, name, api)
     if entry is not None:
         return entry, None
     from krakenws.cli.tools import TOOLS

@@ -6,7 +6,8 @@ from time import monotonic
 
 from krakenws.core.catalog import bind, find
 from krakenws.core.condition import parse
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.errors import ConditionNotMet, DataUntrusted, RequestRejected, UsageError
 from krakenws.record import replace
 from krakenws.sinks import Sink

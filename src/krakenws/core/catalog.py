@@ -1,7 +1,8 @@
 """What may be said: channels and commands as data, and the grammar that binds words to their parameters.
 
 Everything about a word a user may type derives from here: help, validation, wire types, completion, JSON
-Schema, reference docs and the sandbox's input check. An `Entry` is declared once, in `v1.py` or `v2.py`.
+Schema, reference docs and the sandbox's input check. An `Entry` is declared once, in `v1_entries.py` or
+`v2_entries.py`.
 
 The grammar is the original script's: bare `BASE/QUOTE` pairs, a bare integer, `key=value` split at the first
 `=`, lists by comma. Names may be written in any case, with `-` or `_` anywhere.

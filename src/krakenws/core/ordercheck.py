@@ -1,9 +1,9 @@
 """What is wrong with an order before it is sent: its pair's rules, and its times.
 
-The catalog looks at words by themselves and in combination (`catalog.bind`, the rules in `v1.py`); here they
-meet what the exchange says of the pair (`PairRow`, from AssetPairs) and the clock. Nothing is rounded: what
-does not fit is refused, with the rule and the nearest values that do. Where it cannot be known whether a rule
-holds (relative prices, orders edited that nobody has looked at), the exchange decides.
+The catalog looks at words by themselves and in combination (`catalog.bind`, the rules in `v1_entries.py`);
+here they meet what the exchange says of the pair (`PairRow`, from AssetPairs) and the clock. Nothing is
+rounded: what does not fit is refused, with the rule and the nearest values that do. Where it cannot be known
+whether a rule holds (relative prices, orders edited that nobody has looked at), the exchange decides.
 
 Source: v1.md 9.1 to 9.3; auth.md 5.3; quirk O13.
 """

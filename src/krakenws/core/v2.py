@@ -1,14 +1,14 @@
-"""API v2: its channels, and how its frames are read and made.
+"""API v2: how its frames are read and made.
 
-So far what `balances` needs, the one feed that v1 never had. Requests are `{"method", "params"}`, answers
-repeat the method, data frames are objects with `channel`; numbers are numbers, and their digits count.
+So far what `balances` needs. Requests are `{"method", "params"}`, answers repeat the method, data frames are
+objects with `channel`; numbers are numbers, and their digits count.
 
 Source: docs.kraken.com, Spot WebSocket API v2; v2.md sections 2 to 4 and 6.
 """
 
 from __future__ import annotations
 
-from krakenws.core.catalog import BOOLEAN, CHANNEL, INTEGER, PRIVATE, WORD, Entry, Param
+from krakenws.core.catalog import CHANNEL
 from krakenws.core.dialect import (
     ACK,
     DATA,
@@ -25,39 +25,14 @@ from krakenws.core.dialect import (
     decode_keeping_text,
     encode,
 )
+from krakenws.core.v2_entries import ENTRIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from krakenws.core.catalog import Values
-
-_DOCS = "https://docs.kraken.com/api/docs/websocket-v2/"
-
-BALANCES = Entry(
-    api=2,
-    name="balances",
-    kind=CHANNEL,
-    access=PRIVATE,
-    help="Your balances: every asset with its wallets, then each ledger entry.",
-    params=(
-        Param("snapshot", BOOLEAN, "begin with all balances", default=True),
-        Param("rebased", BOOLEAN, "show xStocks in rebased units", default=True),
-        Param("users", WORD, "all: the entries of subaccounts too, for a master account", choices=("all",)),
-        Param("req_id", INTEGER, "a number of yours that the answer echoes", example="7"),
-    ),
-    rows="Balance",
-    owes_snapshot=True,
-    examples=("balances", "balances snapshot=false"),
-    source=f"{_DOCS}balances",
-    notes=(
-        "one trade is two entries, base and quote, with the same ref_id",
-        "needs a WebSocket token: see 'krakenws token --help'",
-    ),
-)
-
-ENTRIES: tuple[Entry, ...] = (BALANCES,)
+    from krakenws.core.catalog import Entry, Values
 
 _CHANNELS = {entry.name: entry for entry in ENTRIES if entry.kind == CHANNEL}
 _ACKS = {"subscribe": "subscribed", "unsubscribe": "unsubscribed"}

@@ -9,8 +9,9 @@ Source: the fields are our own; what they make happen is told by v1.md section 1
 
 from __future__ import annotations
 
-from krakenws.core import v1, v2
+from krakenws.core import v1_entries, v2_entries
 from krakenws.core.catalog import CHANNEL
+from krakenws.core.v1 import V1
 from krakenws.errors import UsageError
 from krakenws.exchange.refusals import is_documented
 
@@ -30,7 +31,7 @@ PROXY_TEXT = "CloudFlare WebSocket proxy restarting"
 _CLOSE_CODES = {1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 1014}
 _REASON_BYTES = 123
 """Source: RFC 6455 section 5.5: a control frame has 125 bytes at most, of which the code takes two."""
-_CHANNELS = {entry.name for entry in (*v1.ENTRIES, *v2.ENTRIES) if entry.kind == CHANNEL}
+_CHANNELS = {entry.name for entry in (*v1_entries.ENTRIES, *v2_entries.ENTRIES) if entry.kind == CHANNEL}
 _STATUSES = ("online", "maintenance", "cancel_only", "post_only", "limit_only")
 
 
@@ -68,7 +69,7 @@ def _text(value: object) -> str:
 
 def _channel(value: object) -> str:
     channel = _text(value)
-    if channel not in _CHANNELS and v1.V1.parse_channel(channel) is None:
+    if channel not in _CHANNELS and V1.parse_channel(channel) is None:
         raise ValueError
     return channel
 

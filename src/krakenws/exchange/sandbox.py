@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heapreplace
 
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.catalog import CHANNEL
 from krakenws.errors import UsageError
 from krakenws.exchange import private
@@ -61,7 +61,7 @@ SNAPSHOT_S = (0.4, 1.3)
 tickers of 2021 within 6 ms. Source: v1.md section 3, end; quirk B20."""
 SWEEP_US = 1_000_000
 """How old a market that nobody watches may get."""
-_METHODS = {"subscribe", "unsubscribe", *CALLS, *(e.name for e in v1.ENTRIES if e.kind != CHANNEL)}
+_METHODS = {"subscribe", "unsubscribe", *CALLS, *(e.name for e in v1_entries.ENTRIES if e.kind != CHANNEL)}
 _TOKEN_BYTES = 32
 
 

@@ -6,8 +6,8 @@ Source: v1.md sections 5, 7.3, 8 and 9; quirks F1, F2, P3.
 from __future__ import annotations
 
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
-from krakenws.core.v1 import ENTRIES
 from krakenws.core.v1 import V1 as CLIENT
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.exchange.dialect import ServerDialect
 from krakenws.exchange.requests import Refusal, channel_values, command_values, is_reqid, token_of
 

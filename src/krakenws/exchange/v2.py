@@ -10,8 +10,8 @@ Source: v2.md sections 2 to 4 and 8; captured answers of 2024 and 2026; quirk V2
 from __future__ import annotations
 
 from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
-from krakenws.core.v2 import ENTRIES
 from krakenws.core.v2 import V2 as CLIENT
+from krakenws.core.v2_entries import ENTRIES
 from krakenws.exchange.dialect import ServerDialect
 from krakenws.exchange.records import utc_text
 from krakenws.exchange.requests import Refusal, is_reqid, token_of, wrong_type

@@ -9,7 +9,8 @@ from __future__ import annotations
 from krakenws.core.catalog import bind
 from krakenws.core.events import VERIFIED, Update
 from krakenws.core.exposure import Quote
-from krakenws.core.v1 import BOOK, OPEN_ORDERS, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import BOOK, OPEN_ORDERS
 from krakenws.record import replace
 
 TYPE_CHECKING = False

@@ -23,7 +23,8 @@ from krakenws.core.catalog import bind
 from krakenws.core.events import Connected, Disconnected, Refused, Rejected, Reply, Status, Unanswered, Update
 from krakenws.core.pacing import Backoff
 from krakenws.core.switch import Switch
-from krakenws.core.v1 import CANCEL_ALL, CANCEL_ALL_ORDERS_AFTER, OPEN_ORDERS, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import CANCEL_ALL, CANCEL_ALL_ORDERS_AFTER, OPEN_ORDERS
 from krakenws.errors import CommandFailed, ConnectionFailed, KrakenWSError, OutcomeUnknown
 from krakenws.net.child import terminal_sends
 from krakenws.net.poller import READ, Poller

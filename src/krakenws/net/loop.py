@@ -30,7 +30,8 @@ from krakenws.core.events import (
 )
 from krakenws.core.ordercheck import PLACING
 from krakenws.core.protocol import CLOSE
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.errors import ConnectionFailed, RemoteProtocolError
 from krakenws.net.lookups import CHANNELS
 from krakenws.net.poller import READ, Poller

@@ -12,7 +12,8 @@ import pytest
 from krakenws.core.catalog import Bound, bind, find
 from krakenws.core.events import Deferred, Disconnected, Gap, Subscribed, Update
 from krakenws.core.protocol import CONNECT, ClientProtocol
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.options import Options
 from tests.support.sizes import bytes_held_by
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from krakenws.core import v1, v2
+from krakenws.core import v1_entries, v2_entries
 from krakenws.core.catalog import Bound, bind, canonical, find, nearest, normal_pair, shown
 from krakenws.errors import UsageError
 
 if TYPE_CHECKING:
     from krakenws.core.catalog import Values
 
-ENTRIES = (*v1.ENTRIES, *v2.ENTRIES)
+ENTRIES = (*v1_entries.ENTRIES, *v2_entries.ENTRIES)
 ORDER = ["pair=XBT/USD", "type=buy", "volume=1"]
 
 
@@ -205,7 +205,7 @@ def test_orders_that_the_exchange_would_refuse_are_refused_before(words: str, sa
     ],
 )
 def test_orders_that_the_exchange_takes_are_taken(words: str) -> None:
-    assert bound(f"addOrder {' '.join(ORDER)} {words}").entry is v1.ADD_ORDER
+    assert bound(f"addOrder {' '.join(ORDER)} {words}").entry is v1_entries.ADD_ORDER
 
 
 def test_a_volume_of_zero_is_for_settling_a_position_alone() -> None:

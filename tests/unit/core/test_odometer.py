@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.catalog import bind, find
 from krakenws.core.events import Rejected, Reply, Route, Subscribed, Unanswered, Update
 from krakenws.core.odometer import Odometer
@@ -21,7 +21,7 @@ SECOND = 1_000_000
 
 def bound(line: str) -> Bound:
     name, *words = line.split()
-    entry = find(v1.ENTRIES, name)
+    entry = find(v1_entries.ENTRIES, name)
     assert entry is not None
     return bind(entry, words)
 
@@ -62,7 +62,7 @@ class Talk:
         return self.answer(self.send(request), error, **result)
 
     def orders(self, *entries: dict[str, Any], snapshot: bool = False) -> None:
-        route = Route(v1.OPEN_ORDERS, {}, "openOrders", "")
+        route = Route(v1_entries.OPEN_ORDERS, {}, "openOrders", "")
         self.odometer.heed([Update(route, b"", self.at_us * 1000, snapshot, None, list(entries))])
 
     def ceiling(self, points: int) -> None:
@@ -203,7 +203,7 @@ def test_frames_that_make_no_sense_change_nothing() -> None:
     talk.ask(limit(), order_id="O1")
     foreign: list[Any] = [[{"O1": {"ratecount": "many"}}], [{"O9": {"ratecount": 50}}]]
     for body in (None, 7, ["O1"], [{"O1": "open"}], *foreign):
-        route = Route(v1.OPEN_ORDERS, {}, "openOrders", "")
+        route = Route(v1_entries.OPEN_ORDERS, {}, "openOrders", "")
         talk.odometer.heed([Update(route, b"", START_US * 1000, False, None, body)])
     talk.orders(order("O2", opentm="soon"), snapshot=True)
     assert talk.count == 1

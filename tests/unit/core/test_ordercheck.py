@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.catalog import Bound, bind
 from krakenws.core.ordercheck import wrong_for_pair, wrong_time
 from krakenws.core.pair import PairRow
@@ -21,7 +21,7 @@ PAXG = replace(XBT, wsname="PAXG/USD", pair_decimals=2, tick_size="0.05")
 JPY = replace(XBT, wsname="XBT/JPY", pair_decimals=0, tick_size="1", costmin="50", leverage_buy=0)
 ZEROG = replace(XBT, wsname="0G/EUR", pair_decimals=3, tick_size="0.001", lot_decimals=5, ordermin="35")
 BARE = PairRow("XBT/USD", "", "", "", None, None, None, None, None, None, 10, 10)
-ENTRIES = {"add": v1.ADD_ORDER, "edit": v1.EDIT_ORDER, "amend": v1.AMEND_ORDER}
+ENTRIES = {"add": v1_entries.ADD_ORDER, "edit": v1_entries.EDIT_ORDER, "amend": v1_entries.AMEND_ORDER}
 
 
 def order(line: str) -> Bound:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.catalog import Bound, bind
 from krakenws.core.exposure import Exposure, Quote
 from krakenws.core.policy import (
@@ -24,7 +24,7 @@ from krakenws.errors import PolicyRefused, UsageError
 
 NOW_NS = 1_795_341_600_000_000_000
 QUOTE = Quote((("70000.0", "0.5"), ("70100.0", "1.0")), (("69990.0", "0.5"), ("69900.0", "2.0")))
-ENTRIES = {"add": v1.ADD_ORDER, "edit": v1.EDIT_ORDER, "amend": v1.AMEND_ORDER}
+ENTRIES = {"add": v1_entries.ADD_ORDER, "edit": v1_entries.EDIT_ORDER, "amend": v1_entries.AMEND_ORDER}
 BUY = "add pair=XBT/USD type=buy ordertype=limit price=70000 volume=0.1"
 SELL = "add pair=XBT/USD type=sell ordertype=limit price=70000 volume=0.1"
 

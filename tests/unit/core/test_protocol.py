@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from krakenws.core import v1, v2
+from krakenws.core import v1_entries, v2_entries
 from krakenws.core.book import Book
 from krakenws.core.catalog import Bound, bind, find
 from krakenws.core.events import (
@@ -64,7 +64,7 @@ class Talk:
 
     def want(self, line: str) -> Bound:
         name, *words = line.split()
-        entry = find((*v1.ENTRIES, *v2.ENTRIES), name)
+        entry = find((*v1_entries.ENTRIES, *v2_entries.ENTRIES), name)
         assert entry is not None
         bound = bind(entry, words)
         if entry.kind == "channel":

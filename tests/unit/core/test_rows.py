@@ -14,7 +14,7 @@ from krakenws.core.dialect import BookChanges, Malformed
 from krakenws.core.events import Route, Update
 from krakenws.core.rows import rows_of, utc
 from krakenws.core.schema import schema
-from krakenws.core.v1 import ENTRIES
+from krakenws.core.v1_entries import ENTRIES
 from tests.updates import update_of
 
 BALANCES = Entry(api=2, name="balances", kind=CHANNEL, access=PRIVATE, help="Balances.", rows="Balance")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.dialect import Malformed
 from krakenws.core.events import Gap, Route, Update
 from krakenws.core.subscription import ASKED, BROKEN, LIVE, WANTED, Subscription
+from krakenws.core.v1 import V1
 from krakenws.options import Options
 
 SNAPSHOT = b'[1,{"as":[["2","1"]],"bs":[["1","1"]]},"book-10","X/Y"]'
@@ -16,16 +17,16 @@ WRONG = b'[1,{"b":[["1","2"]],"c":"7"},"book-10","X/Y"]'
 
 
 def book(options: Options | None = None, *, adopted: bool = False) -> Subscription:
-    route = Route(v1.BOOK, {"depth": 10}, "book-10", "X/Y")
+    route = Route(v1_entries.BOOK, {"depth": 10}, "book-10", "X/Y")
     return Subscription(route, options or Options(), adopted=adopted)
 
 
 def ticker() -> Subscription:
-    return Subscription(Route(v1.TICKER, {}, "ticker", "X/Y"), Options())
+    return Subscription(Route(v1_entries.TICKER, {}, "ticker", "X/Y"), Options())
 
 
 def receive(subscription: Subscription, frame: bytes) -> list[type]:
-    events = subscription.receive(frame, 5, 5.0, v1.V1)
+    events = subscription.receive(frame, 5, 5.0, V1)
     return [type(event) for event in events]
 
 
@@ -51,7 +52,7 @@ def test_only_what_owes_a_snapshot_is_due_after_its_ack() -> None:
 def test_a_book_always_needs_a_look_and_a_ticker_never() -> None:
     assert book().needs_a_look
     assert not ticker().needs_a_look
-    assert Subscription(Route(v1.OPEN_ORDERS, {}, "openOrders", ""), Options()).needs_a_look
+    assert Subscription(Route(v1_entries.OPEN_ORDERS, {}, "openOrders", ""), Options()).needs_a_look
 
 
 def test_data_of_what_was_not_asked_for_changes_nothing() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from krakenws.core.catalog import bind, find
 from krakenws.core.dialect import ACK, DATA, ERROR, HEARTBEAT, PONG, REPLY, STATUS, UNKNOWN, Malformed
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 
 
 def subscribed(line: str, *, token: str = "", leave: bool = False) -> bytes:

@@ -10,7 +10,8 @@ import pytest
 from krakenws.core.catalog import bind, find
 from krakenws.core.condition import parse
 from krakenws.core.protocol import ClientProtocol
-from krakenws.core.v1 import ENTRIES, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.core.watch import Watch
 from krakenws.options import Options
 from tests.support.scripts import HEARTBEAT, Ladder

@@ -6,7 +6,7 @@ from typing import Any
 
 from krakenws.core.catalog import find
 from krakenws.core.events import Disconnected, Reply, Route, Update
-from krakenws.core.v1 import ENTRIES
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.net.follow import Follow
 
 ORDER = "OAAAAA-AAAAA-AAAAAA"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from krakenws.core import v1
+from krakenws.core import v1_entries
 from krakenws.core.catalog import Bound, bind
 from krakenws.core.exposure import Exposure
 from krakenws.core.policy import Verdict, read_policy
@@ -39,7 +39,7 @@ class Journal:
 
 def order(volume: str, pair: str = "XBT/USD") -> Bound:
     words = [f"pair={pair}", "type=buy", "ordertype=limit", "price=64000", f"volume={volume}"]
-    return bind(v1.ADD_ORDER, words)
+    return bind(v1_entries.ADD_ORDER, words)
 
 
 def never(_options: Options, _sink: EventSink, _for_s: float) -> Run:
@@ -64,7 +64,7 @@ def test_the_day_is_what_the_journal_has_since_midnight_and_what_waits_to_be_sen
     assert journal.since_ns % 86_400_000_000_000 == 0
     assert 0 <= time.time_ns() - journal.since_ns < 86_400_000_000_000
     law.check(order("0.2"), [order("0.3")])
-    law.check(order("0.2"), [order("0.3"), order("9", "ETH/USD"), bind(v1.CANCEL_ALL, [])])
+    law.check(order("0.2"), [order("0.3"), order("9", "ETH/USD"), bind(v1_entries.CANCEL_ALL, [])])
     with pytest.raises(PolicyRefused, match=r"1.1 XBT today is more than 1 XBT"):
         law.check(order("0.2"), [order("0.4")])
 
@@ -85,5 +85,5 @@ def test_without_a_journal_what_it_would_tell_forbids() -> None:
 
 def test_what_only_takes_away_is_never_judged() -> None:
     law = gate({"pairs": [], "kill_file": "/", "max_open_orders": 0})
-    for entry in (v1.CANCEL_ALL, v1.CANCEL_ORDER, v1.CANCEL_ALL_ORDERS_AFTER):
+    for entry in (v1_entries.CANCEL_ALL, v1_entries.CANCEL_ORDER, v1_entries.CANCEL_ALL_ORDERS_AFTER):
         assert law.check(bind(entry, entry.examples[0].split()[1:])) is None

@@ -11,7 +11,8 @@ import pytest
 from krakenws.core.catalog import bind, find
 from krakenws.core.events import Disconnected, Lagging, Unanswered, Update
 from krakenws.core.redaction import Redactor, Secret
-from krakenws.core.v1 import ENTRIES, PING, TICKER, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import ENTRIES, PING, TICKER
 from krakenws.errors import ConnectionFailed, KrakenWSError, RequestRejected
 from krakenws.net import errand
 from krakenws.net.credentials import Credentials, Token

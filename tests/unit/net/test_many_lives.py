@@ -12,7 +12,8 @@ from krakenws.core import pacing
 from krakenws.core.catalog import bind
 from krakenws.core.events import Disconnected, Gap, Update
 from krakenws.core.redaction import Redactor, Secret
-from krakenws.core.v1 import OPEN_ORDERS, TICKER, V1
+from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import OPEN_ORDERS, TICKER
 from krakenws.net.credentials import Token
 from krakenws.net.loop import Run
 from krakenws.net.stop import Stop

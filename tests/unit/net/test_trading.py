@@ -10,7 +10,7 @@ import pytest
 
 from krakenws.core.events import Rejected, Reply, Route, Unanswered, Update
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN
-from krakenws.core.v1 import OPEN_ORDERS
+from krakenws.core.v1_entries import OPEN_ORDERS
 from krakenws.errors import PolicyRefused, SinkError, UsageError
 from krakenws.net import trading
 from krakenws.record import replace

@@ -21,7 +21,7 @@ from krakenws.core import events
 from krakenws.core.catalog import CHANNEL, PRIVATE, Bound, Entry
 from krakenws.core.events import Route, Update
 from krakenws.core.schema import schema
-from krakenws.core.v1 import BOOK, CANCEL_ALL, ENTRIES, OWN_TRADES, TICKER, TRADE
+from krakenws.core.v1_entries import BOOK, CANCEL_ALL, ENTRIES, OWN_TRADES, TICKER, TRADE
 from krakenws.errors import CredentialsError, OutcomeUnknown, SinkError, UsageError
 from krakenws.sinks import ClosedPipe, Out, open_sink
 from krakenws.sinks.lines import Json

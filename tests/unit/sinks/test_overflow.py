@@ -17,7 +17,7 @@ from krakenws.core.book import Book
 from krakenws.core.catalog import Bound
 from krakenws.core.events import VERIFIED, Route, Update
 from krakenws.core.rows import Trade
-from krakenws.core.v1 import BOOK, OWN_TRADES, TICKER, TRADE
+from krakenws.core.v1_entries import BOOK, OWN_TRADES, TICKER, TRADE
 from krakenws.errors import SinkError, UsageError
 from krakenws.options import Options
 from krakenws.sinks import ClosedPipe, Out, open_sink
