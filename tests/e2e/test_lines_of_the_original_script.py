@@ -167,10 +167,13 @@ def test_balances_are_asked_for_on_v2_and_a_note_says_so(trader: Command, progra
 
     with exchange(auth_v2=script) as server:
         result = trader.called(program).run("balances", "--count", "1", *server.options)
+        asked_for = trader.called(program).run("balances", "--api", "2", "--count", "1", *server.options)
+    assert (asked_for.code, asked_for.err) == (0, ""), "who says v2 need not be told"
     assert result.code == 0, result.err
-    assert server.messages("/auth/v2") == [
-        {"method": "subscribe", "params": {"channel": "balances", "token": TOKEN}}
-    ]
+    assert (
+        server.messages("/auth/v2")
+        == [{"method": "subscribe", "params": {"channel": "balances", "token": TOKEN}}] * 2
+    )
     assert "v2" in result.err
     assert TOKEN not in result.out + result.err
 

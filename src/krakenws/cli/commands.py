@@ -182,6 +182,6 @@ def _silent(_sentence: str) -> None:
 
 def _bind(context: Context, entry: Entry, words: Sequence[str]) -> Bound:
     one = bind(entry, words, context.pair_patterns(entry.api))
-    if entry.name == "balances" and entry.api == 2:
+    if entry.name == "balances" and entry.api == 2 and context.settings.get("api") != entry.api:
         context.note("balances is served by API v2: v1 never had it")
     return one

@@ -183,6 +183,10 @@ class _Reader:
             self.settings[option.key] = option.value
             return
         if text is None and option.bare is not None:
+            if "://" in "".join(self._argv[self._at : self._at + 1]):
+                raise UsageError(
+                    f"--{option.name} takes its value behind =: --{option.name}={self._argv[self._at]}"
+                )
             self.settings[option.key] = option.bare
             return
         values = [] if text is None else [text]

@@ -432,7 +432,11 @@ def _place(entry: Entry, word: str) -> tuple[Param, str]:
         param = next((param for param in entry.params if param.bare), None)
         if param is not None:
             return param, word
-        raise UsageError(f"{entry.name} takes no bare number: {word}")
+        numbers = [
+            f"{param.name}={word}?" for param in entry.params if param.required and param.kind is INTEGER
+        ]
+        hint = f"; did you mean {numbers[0]}" if numbers else ""
+        raise UsageError(f"{entry.name} takes no bare number: {word}{hint}")
     param = entry.pairs
     if param is None:
         raise UsageError(
@@ -485,9 +489,16 @@ def _choose(entry: Entry, param: Param, value: Value) -> str:
         if value == choice or (isinstance(value, str) and canonical(value) == canonical(str(choice))):
             return choice  # type: ignore[return-value]  # an int stays an int; callers only pass it on
     choices = [str(choice) for choice in param.choices]
+    if isinstance(value, int):
+        near = min(
+            (choice for choice in param.choices if isinstance(choice, int)), key=lambda c: abs(c - value)
+        )
+        meant = f" Did you mean {near}?"
+    else:
+        meant = _meant(str(value), choices)
     raise UsageError(
         f"{entry.name}: {param.name}={shown(str(value))} is not offered; choose from {', '.join(choices)}."
-        f"{_meant(str(value), choices)}".rstrip(".")
+        f"{meant}".rstrip(".")
     )
 
 
@@ -504,22 +515,27 @@ def _add(given: Values, entry: Entry, param: Param, value: Value) -> None:
 
 def _with_defaults(entry: Entry, given: Values) -> Values:
     values: Values = {}
+    missing = [param for param in entry.params if param.required and (param.wire or param.name) not in given]
+    if missing:
+        raise UsageError(_missing(entry, missing))
     for param in entry.params:
         name = param.wire or param.name
         if param.always and name not in given and param.default is not None:
             values[name] = param.default
-        elif param.required and name not in given:
-            raise UsageError(_missing(entry, param))
     for name, value in given.items():
         values[name] = list(dict.fromkeys(value)) if isinstance(value, list) else value
     return values
 
 
-def _missing(entry: Entry, param: Param) -> str:
+def _missing(entry: Entry, params: Sequence[Param]) -> str:
     example = f", for example: {entry.examples[0]}" if entry.examples else ""
-    what = "a pair" if param.kind is PAIRS else f"{param.name}="
+    what = ", ".join(map(_wanted, params))
+    return f"{entry.name} needs {what}{example}"
+
+
+def _wanted(param: Param) -> str:
     choices = f" ({', '.join(map(str, param.choices))})" if param.choices else ""
-    return f"{entry.name} needs {what}{choices}{example}"
+    return f"{'a pair' if param.kind is PAIRS else f'{param.name}='}{choices}"
 
 
 def shown(text: str, longest: int = 60) -> str:

@@ -18,3 +18,12 @@ def test_the_timeout_of_the_dead_mans_switch_is_a_parameter_and_that_of_wait_an_
 def test_an_option_of_a_tool_is_refused_elsewhere() -> None:
     with pytest.raises(UsageError, match="--timeout belongs to krakenws wait"):
         parse(["ticker", "XBT/USD", "--timeout", "3s"])
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:9000", "wss://localhost"])
+def test_a_url_behind_a_space_is_no_value_of_sandbox_and_the_way_to_write_it_is_told(url: str) -> None:
+    with pytest.raises(UsageError, match=f"--sandbox={url}"):
+        parse(["ticker", "XBT/USD", "--sandbox", url])
+    with pytest.raises(UsageError, match=f"--sandbox={url}"):
+        parse(["--sandbox", url, "ticker", "XBT/USD"])
+    assert parse(["--sandbox", "ping"]).settings == {"sandbox": ""}

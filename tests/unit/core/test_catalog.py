@@ -60,7 +60,8 @@ def test_bare_pairs_are_collected_in_order_and_once() -> None:
 def test_a_bare_integer_is_the_depth_or_the_interval() -> None:
     assert values("book ETH/USD 25")["depth"] == 25
     assert values("ohlc 60 LTC/EUR")["interval"] == 60
-    assert "takes no bare number" in wrong("ticker XBT/USD 10")
+    assert wrong("ticker XBT/USD 10").endswith("takes no bare number: 10")
+    assert "did you mean timeout=60?" in wrong("cancelAllOrdersAfter 60")
 
 
 def test_depth_and_interval_are_sent_even_when_not_given() -> None:
@@ -111,7 +112,10 @@ def test_numbers_are_never_rounded_or_rewritten() -> None:
         ("ticker XBT/USD,", "has an empty item"),
         ("ticker */USD", "no list of pairs"),
         ("ticker XBT/USD depth=10", "has no parameter depth"),
-        ("book XBT/USD 42", "choose from 10, 25, 100, 500, 1000"),
+        ("book XBT/USD 42", "choose from 10, 25, 100, 500, 1000. Did you mean 25?"),
+        ("ohlc XBT/USD 61", "Did you mean 60?"),
+        ("addOrder pair=XBT/USD", "needs type= (buy, sell), ordertype= (market, limit,"),
+        ("addOrder pair=XBT/USD", "settle-position), volume=, for example: addOrder "),
         ("book XBT/USD dept=10", "Did you mean depth?"),
         ("book XBT/USD 10 25", "depth is given twice"),
         ("book XBT/USD depth=ten", "is not a whole number"),
