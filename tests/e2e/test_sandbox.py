@@ -168,6 +168,21 @@ def test_an_account_that_cannot_be_written_whole_ends_the_sandbox_with_exit_code
     assert (result.code, result.sentence) == (7, f"--truth: cannot write {truth}: Broken pipe")
 
 
+def test_a_sandbox_that_cannot_listen_leaves_the_account_of_the_one_that_does_alone(
+    krakenws: Command, tmp_path: Path
+) -> None:
+    truth = tmp_path / "truth.jsonl"
+    words = ("--truth", str(truth), "--pairs", "XBT/USD")
+    with sandbox(krakenws, *words) as (_, told):
+        before = truth.read_bytes()
+        port = told["public"].rpartition(":")[2]
+        assert krakenws.run("sandbox", *words, "--listen", f"127.0.0.1:{port}").code == 2
+        assert before
+        assert truth.read_bytes().startswith(before)
+    with sandbox(krakenws, *words):
+        assert truth.read_bytes().count(b'"event":"Started"') == 1, "one account, from its beginning"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

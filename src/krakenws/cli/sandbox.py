@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from signal import SIGTERM, raise_signal
 
 from krakenws.errors import SinkError, UsageError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
+_STDERR = 2
 
 
 def run(context: Context, words: Sequence[str]) -> int:
@@ -109,9 +112,8 @@ def run_sandbox(
         venue.faults.add(rules, now)
 
         def begin(url: str) -> None:
-            if log is not None:
-                log.serving = True
-            ready(_greeting(url))
+            if log is None or log.begin():
+                ready(_greeting(url))
 
         cut = serve(venue, host, port, tls, begin, until_eof=until_eof)
     if log is not None and log.failure is not None:
@@ -146,45 +148,54 @@ def _greeting(url: str) -> str:
 
 
 class _Log:
-    """Where the account of `--truth` goes.
+    """Where the account of `--truth` goes, once the server runs: the file may be that of one running already.
 
     Attributes:
-        serving: the server runs, and ends as by SIGTERM when a line cannot be written.
-        failure: why one could not, or None.
+        failure: why a line could not be written, or None. The server then ends as by SIGTERM.
     """
 
     def __init__(self, file: FileIO, name: str) -> None:
-        self.serving = False
         self.failure: SinkError | None = None
         self._file = file
         self._name = name
+        self._held: list[bytes] | None = []
+
+    def begin(self) -> bool:
+        """Take the file, with what was told before; return whether it could be written."""
+        held, self._held = self._held or [], None
+        if self._file.fileno() != _STDERR:
+            with suppress(OSError):  # a pipe or a terminal has nothing to cut off
+                self._file.truncate(0)
+        self._write(b"".join(held))
+        return self.failure is None
 
     def write(self, entry: dict[str, object]) -> None:
-        """Write a line.
-
-        Raises:
-            SinkError: it cannot be written, and the server does not run yet.
-        """
+        """Write a line."""
         from json import dumps
 
-        if self.failure is not None:
-            return
-        left = dumps(entry, separators=(",", ":")).encode() + b"\n"
+        line = dumps(entry, separators=(",", ":")).encode() + b"\n"
+        if self._held is not None:
+            self._held.append(line)
+        elif self.failure is None:
+            self._write(line)
+
+    def _write(self, left: bytes) -> None:
         try:
             while left:
                 left = left[self._file.write(left) :]
         except OSError as error:
             self.failure = SinkError(f"--truth: cannot write {self._name}: {error.strerror}")
-            if not self.serving:
-                raise self.failure from None
             raise_signal(SIGTERM)
 
 
 def _open_log(path: str, stack: ExitStack) -> _Log:
     try:
         if path == "-":
-            return _Log(stack.enter_context(open(2, "wb", buffering=0, closefd=False)), "standard error")
-        return _Log(stack.enter_context(open(path, "wb", buffering=0)), path)
+            return _Log(
+                stack.enter_context(open(_STDERR, "wb", buffering=0, closefd=False)), "standard error"
+            )
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        return _Log(stack.enter_context(open(descriptor, "wb", buffering=0)), path)
     except OSError as error:
         raise UsageError(f"--truth: cannot write {path}: {error.strerror}") from None
 
