@@ -27,6 +27,8 @@ def record(cls: type[T]) -> type[T]:
         )
     )
 
+    required = frozenset(name for name in names if not hasattr(cls, name))
+
     def __init__(self: T, *values: object, **named: object) -> None:  # noqa: N807
         if len(values) > len(names):
             raise TypeError(f"{cls.__name__} takes {len(names)} values, not {len(values)}")
@@ -35,9 +37,9 @@ def record(cls: type[T]) -> type[T]:
             if name not in names or name in state:
                 raise TypeError(f"{cls.__name__} has no field {name!r}, or was given it twice")
             state[name] = value
-        for name in names:
-            if name not in state and not hasattr(cls, name):
-                raise TypeError(f"{cls.__name__} needs a value for {name!r}")
+        if not required <= state.keys():
+            missing = next(name for name in names if name in required - state.keys())
+            raise TypeError(f"{cls.__name__} needs a value for {missing!r}")
         self.__dict__.update(state)
 
     def __setattr__(_self: T, name: str, _value: object) -> None:  # noqa: N807
@@ -67,4 +69,6 @@ def record(cls: type[T]) -> type[T]:
 
 def replace(item: T, **changes: object) -> T:
     """Return a copy of a record with some fields changed."""
-    return type(item)(**{**item.__dict__, **changes})
+    names: tuple[str, ...] = item.__match_args__  # type: ignore[attr-defined]  # what `record` made has them
+    kept = {name: value for name, value in item.__dict__.items() if name in names}
+    return type(item)(**{**kept, **changes})

@@ -17,13 +17,13 @@ from functools import lru_cache
 from json import JSONDecoder
 
 from krakenws.cli.parser import entries, look_up, parse
-from krakenws.core.catalog import CHANNEL, bind, canonical, find, shown
+from krakenws.core.catalog import CHANNEL, bind, bind_texts, canonical, find, shown
 from krakenws.errors import KrakenWSError, UsageError
 from krakenws.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     from krakenws.core.catalog import Bound, Entry, Expand
@@ -152,15 +152,15 @@ def _meant_by(words: list[str], id_: CallerId, patterns: Callable[[int], Expand]
     (feed,) = line.feeds
     if feed.entry is None:
         raise UsageError(f"{feed.name} is no command of a session; run krakenws {feed.name} by itself")
-    return _asked(id_, verb, feed.entry, feed.words, patterns)
+    return Asked(id_, _doing(verb, feed.entry), bind(feed.entry, feed.words, patterns(feed.entry.api)))
 
 
-def _asked(
-    id_: CallerId, verb: str, entry: Entry, words: Sequence[str], patterns: Callable[[int], Expand]
-) -> Asked:
-    if verb == STOP and entry.kind != CHANNEL:
+def _doing(verb: str, entry: Entry) -> str:
+    if verb != STOP:
+        return START
+    if entry.kind != CHANNEL:
         raise UsageError(f"unsubscribe is for channels, and {entry.name} is a command")
-    return Asked(id_, STOP if verb == STOP else START, bind(entry, words, patterns(entry.api)))
+    return STOP
 
 
 def _help(words: list[str], id_: CallerId) -> Asked:
@@ -233,7 +233,7 @@ def _meant(members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Exp
         return _done(verb, members, id_, patterns)
     kraken = _of_v1 if spelled[0] == "event" else _of_v2
     entry, verb, members = kraken(verb, members)
-    return _asked(id_, verb, entry, _words(entry, members.items()), patterns)
+    return Asked(id_, _doing(verb, entry), _bound(entry, members, patterns))
 
 
 def _has_token(value: object) -> bool:
@@ -259,7 +259,7 @@ def _done(verb: str, members: dict[str, Any], id_: CallerId, patterns: Callable[
     entry = _called(channel, None if api is None else int(api))
     if entry is None:
         raise UsageError(f"{shown(channel)} is no command of a session; run it by itself")
-    return _asked(id_, name, entry, _words(entry, members.items()), patterns)
+    return Asked(id_, _doing(name, entry), _bound(entry, members, patterns))
 
 
 @lru_cache(maxsize=64)
@@ -304,14 +304,15 @@ def _entry(name: str, api: int) -> Entry:
     return entry
 
 
-def _words(entry: Entry, members: Iterable[tuple[str, Any]]) -> list[str]:
-    words = []
-    for name, value in members:
-        if "=" in name or entry.param(name) is None:
+def _bound(entry: Entry, members: dict[str, Any], patterns: Callable[[int], Expand]) -> Bound:
+    placed = []
+    for name, value in members.items():
+        param = entry.param(name)
+        if param is None:
             known = ", ".join(param.name for param in entry.params) or "no parameters"
             raise UsageError(f"{entry.name} has no parameter {shown(name)}; it knows {known}")
-        words.append(f"{name}={_text(name, value)}")
-    return words
+        placed.append((param, _text(name, value)))
+    return bind_texts(entry, placed, patterns(entry.api))
 
 
 def _text(name: str, value: object) -> str:

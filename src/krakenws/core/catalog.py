@@ -10,6 +10,8 @@ The grammar is the original script's: bare `BASE/QUOTE` pairs, a bare integer, `
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from krakenws.errors import UsageError
 from krakenws.record import record
 
@@ -37,7 +39,7 @@ PAIR_ALIASES: dict[int, dict[str, str]] = {
 
 _QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF", "XBT", "BTC", "ETH", "DAI")
 _FOLDED = str.maketrans("", "", "-_[]")
-_FORBIDDEN = "\"'`\\"
+_FORBIDDEN = frozenset("\"'`\\")
 _LONGEST_NUMBER = 40
 _RFC_3339 = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?(Z|[+-][0-9]{2}:[0-9]{2})"
 
@@ -58,10 +60,12 @@ class Kind:
 def _text(text: str) -> str:
     if not text:
         raise ValueError("is empty")
+    if text.isprintable() and _FORBIDDEN.isdisjoint(text):
+        return text
     for character in text:
         if character in _FORBIDDEN:
             raise ValueError(f"contains {character}, which no Kraken value does")
-        if character < " " or character == "\x7f" or not character.isprintable():
+        if not character.isprintable():
             raise ValueError(f"contains the control character U+{ord(character):04X}")
     return text
 
@@ -309,11 +313,21 @@ class Entry:
 
     def param(self, name: str) -> Param | None:
         """Return the parameter of that name in any spelling, or None."""
-        for param in self.params:  # programs write it as it is
-            if param.name == name:
-                return param
-        wanted = canonical(name)
-        return next((param for param in self.params if canonical(param.name) == wanted), None)
+        found = self._named.get(name)  # programs write it as it is
+        return self._folded.get(canonical(name)) if found is None else found
+
+    @cached_property
+    def _named(self) -> dict[str, Param]:
+        return {param.name: param for param in self.params}
+
+    @cached_property
+    def _folded(self) -> dict[str, Param]:
+        return {canonical(param.name): param for param in self.params}
+
+    @cached_property
+    def owed(self) -> tuple[Param, ...]:
+        """The parameters that a frame cannot do without: they are given, or sent with their default."""
+        return tuple(param for param in self.params if param.always or param.required)
 
     @property
     def pairs(self) -> Param | None:
@@ -404,9 +418,17 @@ def bind(entry: Entry, words: Sequence[str], expand: Expand | None = None) -> Bo
         UsageError: one sentence on the first word that does not fit, with the valid choices and the nearest
             spelling. Nothing is guessed and nothing rounded.
     """
+    return bind_texts(entry, [_place(entry, word) for word in words], expand)
+
+
+def bind_texts(entry: Entry, placed: Iterable[tuple[Param, str]], expand: Expand | None = None) -> Bound:
+    """Bind texts to the parameters they are given to, as `bind` does.
+
+    Raises:
+        UsageError: as `bind`.
+    """
     given: Values = {}
-    for word in words:
-        param, text = _place(entry, word)
+    for param, text in placed:
         _add(given, entry, param, _read(entry, param, text, expand))
     values = _with_defaults(entry, given)
     for rule in entry.rules:
@@ -485,6 +507,8 @@ def _pairs(text: str, api: int, expand: Expand | None) -> list[str]:
 
 def _choose(entry: Entry, param: Param, value: Value) -> str:
     """Return the choice a value stands for, in the exchange's spelling."""
+    if isinstance(value, str) and value in param.choices:  # as programs write it
+        return value
     for choice in param.choices:
         if value == choice or (isinstance(value, str) and canonical(value) == canonical(str(choice))):
             return choice  # type: ignore[return-value]  # an int stays an int; callers only pass it on
@@ -515,10 +539,10 @@ def _add(given: Values, entry: Entry, param: Param, value: Value) -> None:
 
 def _with_defaults(entry: Entry, given: Values) -> Values:
     values: Values = {}
-    missing = [param for param in entry.params if param.required and (param.wire or param.name) not in given]
+    missing = [param for param in entry.owed if param.required and (param.wire or param.name) not in given]
     if missing:
         raise UsageError(_missing(entry, missing))
-    for param in entry.params:
+    for param in entry.owed:
         name = param.wire or param.name
         if param.always and name not in given and param.default is not None:
             values[name] = param.default

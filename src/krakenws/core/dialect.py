@@ -6,7 +6,7 @@ make frames. Nothing else in the program asks which API it is talking.
 
 from __future__ import annotations
 
-from json import JSONDecoder, dumps
+from json import JSONDecoder, JSONEncoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,13 +185,16 @@ class Dialect:
 
 def encode(message: dict[str, Any]) -> bytes:
     """Return a message as JSON text, spaced as the original script spaced it: transcripts stay the same."""
+    return _text(message).encode()
 
-    def text(value: Any) -> str:
-        if isinstance(value, dict):
-            return "{" + ", ".join(f"{dumps(name)}:{text(item)}" for name, item in value.items()) + "}"
-        return dumps(value, separators=(",", ":"))
 
-    return text(message).encode()
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join([f"{_compact(name)}:{_text(item)}" for name, item in value.items()]) + "}"
+    return _compact(value)
+
+
+_compact = JSONEncoder(separators=(",", ":")).encode
 
 
 def _no_constant(text: str) -> Any:

@@ -44,13 +44,14 @@ def wrong_for_pair(bound: Bound, pair: PairRow, best: str = "") -> Wrong | None:
     """
     values = bound.values
     adding = bound.entry.name == "addOrder"
-    return (
-        _wrong_status(values, pair, adding=adding)
-        or (_wrong_leverage(values, pair) if adding else None)
-        or next(filter(None, (wrong_price(name, values, pair) for name in _PRICES)), None)
-        or next(filter(None, (_wrong_volume(name, values, pair) for name in _VOLUMES)), None)
-        or _too_cheap(values, pair, best)
-    )
+    wrong = _wrong_status(values, pair, adding=adding) or (_wrong_leverage(values, pair) if adding else None)
+    for name in _PRICES:
+        if not wrong and name in values:
+            wrong = wrong_price(name, values, pair)
+    for name in _VOLUMES:
+        if not wrong and name in values:
+            wrong = _wrong_volume(name, values, pair)
+    return wrong or _too_cheap(values, pair, best)
 
 
 def wrong_time(bound: Bound, now_s: float) -> Wrong | None:

@@ -12,7 +12,7 @@ from time import time
 from krakenws.core.catalog import shown
 from krakenws.core.ordercheck import wrong_for_pair, wrong_time
 from krakenws.errors import ConnectionFailed, RequestRejected, UsageError
-from krakenws.net.pairs import FRESH_S, Listed, load, look_up
+from krakenws.net.pairs import FRESH_S, Listed, Shelf, load
 from krakenws.record import replace
 
 TYPE_CHECKING = False
@@ -41,6 +41,7 @@ class Checks:
         self._options = options
         self._note = note
         self._asks = asks
+        self._shelf = Shelf(options)
 
     def check(self, bound: Bound) -> None:
         """Pass if nothing is known against a command of `ordercheck.PLACING`.
@@ -53,7 +54,7 @@ class Checks:
         if not isinstance(name, str):
             self._note(f"{bound.entry.name}: prices and volume are not checked without pair=")
             return
-        listed, now_s = look_up(self._options, name), time()
+        listed, now_s = self._shelf.find(name), time()
         if listed is None or not 0 <= now_s - listed.fetched_s < FRESH_S:
             listed = self._fetch(bound, name, listed)
         if listed is None:
@@ -70,7 +71,7 @@ class Checks:
         Raises:
             UsageError: it does not.
         """
-        listed = look_up(self._options, str(bound.values.get("pair")))
+        listed = self._shelf.find(str(bound.values.get("pair")))
         if listed is not None and listed.row is not None:
             _refuse(bound, wrong_for_pair(bound, listed.row, best))
 

@@ -5,7 +5,7 @@ older one serves when the exchange cannot be reached, and the `note` says so. Th
 failure: one that cannot be read is fetched again, one that cannot be written is mentioned.
 
 The file is JSON lines: its layout, then for each endpoint an object, and behind it a list for each pair. So
-`look_up` finds the one pair of an order without parsing the other thousand: 0.2 ms instead of 10.
+`Shelf` finds the one pair of an order without parsing the other thousand: 0.2 ms instead of 10.
 
 Source: auth.md sections 5.3 and 5.5; quirks A1 to A6.
 """
@@ -170,30 +170,57 @@ class Listed:
     fetched_s: float
 
 
-def look_up(options: Options, name: str, directory: str | None = None) -> Listed | None:
-    """Return what the cached list of that exchange, of whatever age, says of a pair; None without a list.
+class Shelf:
+    """The cached list of one exchange, looked into for one pair at a time.
+
+    The file is read once a pair, and again when another list has taken its place.
 
     Args:
         options: `rest_url` names the exchange.
-        name: the pair in the name of either API, in the exchange's spelling.
         directory: where the cache is; None for the user's cache directory.
     """
-    from json import dumps
 
-    aliases = PAIR_ALIASES[1]
-    wsname = "/".join(aliases.get(asset, asset) for asset in name.split("/"))
-    try:
-        with open(_path(directory), "rb") as file:
+    def __init__(self, options: Options, directory: str | None = None) -> None:
+        self._url = options.rest_url
+        self._path = _path(directory)
+        self._seen: tuple[int, ...] = ()
+        self._found: dict[str, Listed] = {}
+
+    def find(self, name: str) -> Listed | None:
+        """Return what the list, of whatever age, says of a pair; None without a list.
+
+        Args:
+            name: the pair in the name of either API, in the exchange's spelling.
+        """
+        try:
+            file = os.stat(self._path)
+            seen = file.st_ino, file.st_mtime_ns, file.st_size
+            if seen != self._seen:
+                self._seen = seen
+                self._found.clear()
+            found = self._found.get(name)
+            if found is None:
+                found = self._read(name)
+                if found is not None and found.row is not None:
+                    self._found[name] = found
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+        return found
+
+    def _read(self, name: str) -> Listed | None:
+        from json import dumps
+
+        aliases = PAIR_ALIASES[1]
+        wsname = "/".join(aliases.get(asset, asset) for asset in name.split("/"))
+        with open(self._path, "rb") as file:
             data = file.read()
-        begin = data.find(f'\n{{"endpoint":{dumps(options.rest_url)},'.encode())
+        begin = data.find(f'\n{{"endpoint":{dumps(self._url)},'.encode())
         if not data.startswith(_LAYOUT) or begin < 0:
             return None
         end = data.find(b"\n{", begin + 1)
         at = data.find(f"\n[{dumps(wsname)},".encode(), begin, end if end >= 0 else len(data))
         row = _cached_row(_line_at(data, at)) if at >= 0 else None
         return Listed(row, _cached_time(_line_at(data, begin)["fetched_s"]))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
 
 
 def _line_at(data: bytes, newline: int) -> Any:

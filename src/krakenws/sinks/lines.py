@@ -8,7 +8,7 @@ nor a change in a connection's life.
 
 from __future__ import annotations
 
-from json import dumps
+from json import JSONEncoder
 from time import gmtime, strftime
 
 from krakenws.core.events import NUMBERS, Heartbeat, Rejected, Reply, Unanswered, Update, Violation, place_of
@@ -166,7 +166,10 @@ def _head(route: Route, snapshot: bool) -> bytes:
 
 
 def _line(fields: dict[str, Any]) -> bytes:
-    return dumps(fields, separators=(",", ":")).encode() + b"\n"
+    return _compact(fields).encode() + b"\n"
+
+
+_compact = JSONEncoder(separators=(",", ":")).encode
 
 
 def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:

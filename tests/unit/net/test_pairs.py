@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from krakenws.errors import ConnectionFailed, RequestRejected
-from krakenws.net.pairs import FRESH_S, Listed, Pairs, load, look_up, parse
+from krakenws.net.pairs import FRESH_S, Listed, Pairs, Shelf, load, parse
 from krakenws.options import Options
 from tests.support.rest import Answer, serve
 
@@ -229,7 +229,7 @@ def test_a_cache_that_is_not_ours_is_fetched_again(tmp_path: Path, spoil: object
     with serve(ANSWER) as server:
         _load(server.url, tmp_path)
         path.write_text(spoil(path.read_text()), errors="surrogateescape")
-        look_up(Options(rest_url=server.url), "XBT/USD", str(tmp_path))
+        Shelf(Options(rest_url=server.url), str(tmp_path)).find("XBT/USD")
         assert _load(server.url, tmp_path) == PAIRS
         assert len(server.asked) == 2
         assert _load(server.url, tmp_path) == PAIRS
@@ -255,18 +255,34 @@ def test_one_pair_is_looked_up_in_its_endpoints_list_by_either_name(tmp_path: Pa
     other = json.dumps({"error": [], "result": {"X": _entry("ONLY/HERE", "")}})
     with serve(ANSWER) as server, serve(other) as elsewhere:
         options = Options(rest_url=server.url)
-        assert look_up(options, "XBT/USD", str(tmp_path)) is None, "nothing was fetched yet"
+        assert Shelf(options, str(tmp_path)).find("XBT/USD") is None, "nothing was fetched yet"
         _load(server.url, tmp_path)
         _load(elsewhere.url, tmp_path, NOW_S + 1)
         row = PAIRS.find("XBT/USD")
         for name in ("XBT/USD", "BTC/USD"):
-            assert look_up(options, name, str(tmp_path)) == Listed(row, NOW_S)
+            assert Shelf(options, str(tmp_path)).find(name) == Listed(row, NOW_S)
         for row in PAIRS.rows:
-            assert look_up(options, row.wsname, str(tmp_path)) == Listed(row, NOW_S)
-        assert look_up(options, "ONLY/HERE", str(tmp_path)) == Listed(None, NOW_S)
-        assert look_up(options, "XBT", str(tmp_path)) == Listed(None, NOW_S)
-        assert look_up(options, 'X","Y', str(tmp_path)) == Listed(None, NOW_S)
-        found = look_up(Options(rest_url=elsewhere.url), "ONLY/HERE", str(tmp_path))
+            assert Shelf(options, str(tmp_path)).find(row.wsname) == Listed(row, NOW_S)
+        assert Shelf(options, str(tmp_path)).find("ONLY/HERE") == Listed(None, NOW_S)
+        assert Shelf(options, str(tmp_path)).find("XBT") == Listed(None, NOW_S)
+        assert Shelf(options, str(tmp_path)).find('X","Y') == Listed(None, NOW_S)
+        found = Shelf(Options(rest_url=elsewhere.url), str(tmp_path)).find("ONLY/HERE")
         assert found is not None
         assert (found.row is None, found.fetched_s) == (False, NOW_S + 1)
-        assert look_up(Options(rest_url=elsewhere.url), "XBT/USD", str(tmp_path)) == Listed(None, NOW_S + 1)
+        assert Shelf(Options(rest_url=elsewhere.url), str(tmp_path)).find("XBT/USD") == Listed(
+            None, NOW_S + 1
+        )
+
+
+def test_a_shelf_is_looked_into_again_when_another_list_has_taken_its_place(tmp_path: Path) -> None:
+    with serve(ANSWER) as server:
+        shelf = Shelf(Options(rest_url=server.url), str(tmp_path))
+        _load(server.url, tmp_path)
+        found = shelf.find("XBT/USD")
+        assert shelf.find("XBT/USD") is found, "it was read again"
+        _load(server.url, tmp_path, NOW_S + FRESH_S + 1)
+        again = shelf.find("XBT/USD")
+        assert again is not None
+        assert again.fetched_s == NOW_S + FRESH_S + 1
+        (tmp_path / "pairs.jsonl").unlink()
+        assert shelf.find("XBT/USD") is None
