@@ -11,6 +11,13 @@ def scale_of(*texts: str) -> int:
     return max(len(text.partition(".")[2].rstrip("0")) for text in texts)
 
 
+def parts(text: str) -> tuple[int, int]:
+    """Return a number, not negative, as a whole number and how many of its digits are decimals."""
+    whole, _, fraction = text.partition(".")
+    fraction = fraction.rstrip("0")
+    return int(whole + fraction), len(fraction)
+
+
 def units(text: str, scale: int) -> int:
     """Return a number, not negative and without further decimals, in units of its `scale`-th decimal."""
     whole, _, fraction = text.partition(".")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import lcm
 
 from krakenws.core.catalog import shown
-from krakenws.core.exact import scale_of, text_of, trimmed, units
+from krakenws.core.exact import parts, scale_of, text_of, trimmed, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,18 +122,22 @@ def wrong_price(name: str, values: Values, pair: PairRow) -> Wrong | None:
     that is the same, in some the tick is coarser (quirk O13).
     """
     price = _given(values, name)
-    decimals, tick = pair.pair_decimals, pair.tick_size
-    if not price or is_relative(price) or (decimals is None and tick is None):
+    decimals, tick = pair.pair_decimals, pair.tick_size or "0"
+    size, tick_scale = parts(tick)
+    if not price or is_relative(price) or (decimals is None and not size):
         return None
-    grain = text_of(1, decimals) if decimals is not None else tick or "1"
-    scale = scale_of(price, grain, tick or grain)
-    step = lcm(units(grain, scale), units(tick or grain, scale))
-    if not step or not units(price, scale) % step:
+    number, scale = parts(price)
+    is_short = decimals is None or scale <= decimals
+    if is_short and (not size or not number * 10**tick_scale % (size * 10**scale)):
         return None
-    if decimals is not None and scale_of(price) > decimals:
-        rule = f"has {_decimals(scale_of(price))}, {pair.wsname} takes {decimals or 'none'}"
-    else:
+    if is_short:
         rule = f"is off the tick of {pair.wsname}, {tick}"
+    else:
+        rule = f"has {_decimals(scale)}, {pair.wsname} takes {decimals or 'none'}"
+    grain = tick if decimals is None else text_of(1, decimals)
+    tick = tick if size else grain
+    scale = scale_of(price, grain, tick)
+    step = lcm(units(grain, scale), units(tick, scale))
     nearest = _nearest(units(price, scale), scale, step=step, lowest=step, decimals=decimals)
     return name, f"{name}={shown(price)} {rule}: the nearest legal price{nearest}"
 
@@ -145,16 +149,18 @@ def _wrong_volume(name: str, values: Values, pair: PairRow) -> Wrong | None:
         return None
     may_be_small = name != "volume" or _may_be_small(values) or pair.ordermin is None
     least = "0" if may_be_small else pair.ordermin or "0"
-    scale = max(scale_of(volume, least), decimals or 0)
-    number, lowest = units(volume, scale), units(least, scale)
-    if decimals is not None and scale_of(volume) > decimals:
-        step = units(text_of(1, decimals), scale)
-        nearest = _nearest(number, scale, step=step, lowest=max(step, -(-lowest // step) * step))
-        has = f"has {_decimals(scale_of(volume))}, {pair.wsname} takes {decimals or 'none'}"
-        return name, f"{name}={shown(volume)} {has}: the nearest legal volume{nearest}"
-    if number < lowest:
-        return name, f"{name}={shown(volume)} is below the least of {pair.wsname}: that is {trimmed(least)}"
-    return None
+    (number, scale), (lowest, least_scale) = parts(volume), parts(least)
+    if decimals is None or scale <= decimals:
+        if number * 10**least_scale < lowest * 10**scale:
+            return name, (
+                f"{name}={shown(volume)} is below the least of {pair.wsname}: that is {trimmed(least)}"
+            )
+        return None
+    has = f"has {_decimals(scale)}, {pair.wsname} takes {decimals or 'none'}"
+    scale = max(scale, least_scale)
+    number, lowest, step = units(volume, scale), units(least, scale), units(text_of(1, decimals), scale)
+    nearest = _nearest(number, scale, step=step, lowest=max(step, -(-lowest // step) * step))
+    return name, f"{name}={shown(volume)} {has}: the nearest legal volume{nearest}"
 
 
 def _too_cheap(values: Values, pair: PairRow, best: str) -> Wrong | None:
@@ -165,22 +171,24 @@ def _too_cheap(values: Values, pair: PairRow, best: str) -> Wrong | None:
     volume, costmin = _given(values, "volume"), pair.costmin
     if not volume or not costmin or _may_be_small(values) or "ordertype" not in values:
         return None
+    (number, scale), (least_cost, least_scale) = parts(volume), parts(costmin)
+    price, price_scale = "", 0
+    paid = 1  # a volume in quote currency is what it costs
+    if not _is_viqc(values):
+        price = {"limit": _given(values, "price"), "market": best}.get(str(values["ordertype"]), "")
+        if not price or is_relative(price):
+            return None
+        paid, price_scale = parts(price)
+    if paid * number * 10**least_scale >= least_cost * 10 ** (price_scale + scale):
+        return None
     name, quote = pair.wsname, pair.wsname.partition("/")[2]
-    if _is_viqc(values):
-        scale = scale_of(volume, costmin)
-        if units(volume, scale) < units(costmin, scale):
-            return "volume", f"volume={shown(volume)} is below the least cost of {name}, {costmin} {quote}"
-        return None
-    price = {"limit": _given(values, "price"), "market": best}.get(str(values["ordertype"]), "")
-    if not price or is_relative(price):
-        return None
-    price_scale, volume_scale = scale_of(price), max(scale_of(volume), pair.lot_decimals or 0)
-    scale = max(price_scale + volume_scale, scale_of(costmin))
+    if not price:
+        return "volume", f"volume={shown(volume)} is below the least cost of {name}, {costmin} {quote}"
+    volume_scale = max(scale, pair.lot_decimals or 0)
+    scale = max(price_scale + volume_scale, least_scale)
     finer = 10 ** (scale - price_scale - volume_scale)
-    unit_cost, least_cost = units(price, price_scale) * finer, units(costmin, scale)
+    unit_cost, least_cost = paid * finer, units(costmin, scale)
     cost = unit_cost * units(volume, volume_scale)
-    if cost >= least_cost:
-        return None
     least = trimmed(text_of(-(-least_cost // unit_cost), volume_scale))
     return "volume", (
         f"volume={shown(volume)} at {shown(price)} costs {shown(trimmed(text_of(cost, scale)))} {quote},"

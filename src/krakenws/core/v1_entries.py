@@ -78,17 +78,18 @@ _TWO_PRICES = frozenset(name for name in _ORDER_TYPES if name.endswith("-limit")
 def _priced(values: Values, prefix: str = "", suffix: str = "") -> Wrong | None:
     """Which prices an order type needs. Source: v1 addOrder, `price` and `price2`."""
     first, second = f"{prefix}price{suffix}", f"{prefix}price2{suffix}"
-    type_, price, price2 = (values.get(name) for name in (f"{prefix}ordertype{suffix}", first, second))
-    of = f"{prefix}ordertype{suffix}={type_}"
+    type_, price, price2 = values.get(f"{prefix}ordertype{suffix}"), values.get(first), values.get(second)
     if type_ in _PRICED and price is None:
-        return first, f"{of} needs {first}="
-    if type_ in _TWO_PRICES and price2 is None:
-        return second, f"{of} needs {second}=, its limit price"
-    if price2 is not None and type_ not in _TWO_PRICES:
-        return second, f"{of} has no {second}; only {', '.join(sorted(_TWO_PRICES))} have one"
-    if str(type_).startswith("trailing-stop") and not str(price).startswith("+"):
-        return first, f"{of} needs a relative price such as {first}=+1.5%"
-    return None
+        field, wrong = first, f"needs {first}="
+    elif type_ in _TWO_PRICES and price2 is None:
+        field, wrong = second, f"needs {second}=, its limit price"
+    elif price2 is not None and type_ not in _TWO_PRICES:
+        field, wrong = second, f"has no {second}; only {', '.join(sorted(_TWO_PRICES))} have one"
+    elif str(type_).startswith("trailing-stop") and not str(price).startswith("+"):
+        field, wrong = first, f"needs a relative price such as {first}=+1.5%"
+    else:
+        return None
+    return field, f"{prefix}ordertype{suffix}={type_} {wrong}"
 
 
 def _order_rules(values: Values) -> Wrong | None:
