@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from krakenws.core.events import Rejected, Reply, Unanswered
-from krakenws.core.inquiry import is_own, mark_of
+from krakenws.core.inquiry import AGED_NS
 from krakenws.core.intents import ACCEPTED, REJECTED, SETTLED
 from krakenws.exchange.keys import DEMO_ACCOUNT
 from krakenws.journal import Journal
@@ -99,7 +99,7 @@ class _Judge:
             made = [line["order"]["order_id"] for line in sent.did("Accepted")] if sent else []
             if row.state == ACCEPTED and made != [row.result.get("order_id")]:
                 yield f"accepted as {row.result.get('order_id')}, but it made {made}"
-            elif row.state != ACCEPTED and made:
+            elif row.state == REJECTED and made:
                 yield f"{row.state} ({row.error}), but it made {made}"
         elif row.method == "cancelOrder":
             yield from self._cancel_lies(row, sent)
@@ -130,10 +130,22 @@ class _Judge:
             yield f"rejected ({row.error}), but it cancelled {sent.did('Ended')}"
         if row.state != ACCEPTED:
             return
+        early = settled_us < created_us + AGED_NS // 1000 and not _has_come(sent, settled_us)
+        if early and not self._others_cancelled(row, sent, settled_us):
+            yield "accepted, but it had not arrived"
         for order_id, line in self._accepted.items():
             ended_us = self._ended.get(order_id, {}).get("time_us")
             if line["time_us"] < created_us and (ended_us is None or ended_us > settled_us):
                 yield f"accepted, but {order_id} stood on"
+
+    def _others_cancelled(self, row: Intent, sent: Sent | None, settled_us: int) -> bool:
+        """Whether another request cancelled an order in that time: it looks as if this one had done it."""
+        mine = {line["order_id"] for line in sent.did("Ended")} if sent else set()
+        return any(
+            line["status"] == "canceled" and row.created_ns // 1000 <= line["time_us"] <= settled_us
+            for order_id, line in self._ended.items()
+            if order_id not in mine
+        )
 
     def _stands(self, row: Intent) -> bool:
         """Whether the order had the amounts at some time, whoever gave them to it."""
@@ -181,7 +193,7 @@ class _Judge:
                 yield f"process {process.pid} told {row.id}/{row.part} as accepted, the journal: {row.state}"
             elif row.method in PLACING and event.result.get("order_id") != row.result.get("order_id"):
                 yield f"process {process.pid} told {event.result}, the journal {row.result}"
-        elif isinstance(event, Rejected) and row.state not in {REJECTED, SETTLED}:
+        elif isinstance(event, Rejected) and row.state != REJECTED:
             yield f"process {process.pid} told {row.id}/{row.part} as rejected, the journal: {row.state}"
 
     def forgotten(self, last: Process, pending: set[tuple[str, int]]) -> Iterator[str]:
@@ -194,7 +206,7 @@ class _Judge:
                 continue
             if (row.id, row.req_id) not in told:
                 yield f"reconcile said nothing of {key} {row.method}"
-            if row.pending and (is_own(row) or mark_of(row) is None):
+            if row.pending:
                 yield f"reconcile left {key} {row.method} {row.state}: {row.error}"
         for row in self._rows.values():
             if row.pending and (row.id, row.part) not in pending:
@@ -209,3 +221,7 @@ class _Judge:
                     yield f"process {process.pid} told of the fill {fill} {times} times"
                 if fill not in true:
                     yield f"process {process.pid} told of the fill {fill}, which there was not"
+
+
+def _has_come(sent: Sent | None, by_us: int) -> bool:
+    return sent is not None and sent.arrived_us is not None and sent.arrived_us <= by_us

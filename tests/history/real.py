@@ -258,7 +258,7 @@ class History:
                 yield f"{run.words} told of what is in no journal: {event}"
             elif event["outcome"] == "accepted" and row["state"] != "accepted":
                 yield f"{run.words} told accepted, the journal {row['state']}"
-            elif event["outcome"] == "rejected" and row["state"] not in {"rejected", "settled"}:
+            elif event["outcome"] == "rejected" and row["state"] != "rejected":
                 yield f"{run.words} told rejected, the journal {row['state']}"
         outcomes = {event["outcome"] for event in told}
         if run.code == _KILLED or run.words[0] == "reconcile" or "--follow" in run.words:

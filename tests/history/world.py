@@ -59,6 +59,7 @@ class Sent:
     Attributes:
         key: the intent's name and part, by the journal at the time it left; None if it had no row.
         lines: what the exchange's account says that it did; None if it did not arrive (yet).
+        arrived_us: when it did.
     """
 
     def __init__(self, pid: int, message: dict[str, Any], key: tuple[str, int] | None) -> None:
@@ -67,6 +68,7 @@ class Sent:
         self.method: str = message["event"]
         self.key = key
         self.lines: list[dict[str, Any]] | None = None
+        self.arrived_us: int | None = None
 
     def did(self, event: str) -> list[dict[str, Any]]:
         """Return what it did to the account."""
@@ -227,6 +229,7 @@ class Wire:
         self.server.receive(frame, self.world.now)
         if sent is not None:
             sent.lines = self.world.truth[before:]
+            sent.arrived_us = self.world.now_ns // 1000
         self.pump()
 
     def cut(self, after_s: float) -> None:
@@ -300,6 +303,7 @@ def foreigners(told: dict[str, Any], random: Random) -> list[dict[str, Any]]:
             {**other, "reqid": str(told["reqid"])},
             {**other, "reqid": told["reqid"], "event": kind},
             {"event": event, "status": "ok", "txid": "OFOREI-GNFOR-EIGNXX"},
+            {"event": "error", "errorMessage": "Exceeded msg rate"},
         ],
         2,
     )

@@ -20,7 +20,8 @@ LINE = "addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01"
 ORDERS = 3
 ACTS = st.one_of(
     st.tuples(
-        st.sampled_from(["ok", "error", "seen", "numberless ok", "numberless error"]), st.integers(1, ORDERS)
+        st.sampled_from(["ok", "error", "seen", "numberless ok", "numberless error", "error event"]),
+        st.integers(1, ORDERS),
     ),
     st.tuples(st.just("foreign"), st.integers(ORDERS + 1, 99)),
     st.tuples(st.sampled_from(["time", "lost"]), st.just(0)),
@@ -62,7 +63,9 @@ class World:
             }
             if "error" in act:
                 answer |= {"status": "error", "errorMessage": "EOrder:Insufficient funds"}
-            if "numberless" in act:
+            if act == "error event":
+                answer = {"event": "error", "errorMessage": "Exceeded msg rate"}
+            elif "numberless" in act:
                 del answer["reqid"]
             elif number in self.true:
                 self.true[number].add(REJECTED if "error" in act else ACCEPTED)

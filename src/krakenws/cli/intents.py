@@ -60,9 +60,7 @@ class History:
         return [
             intent
             for intent in self._journal.since(since_ns)
-            if intent.method in PLACING
-            and intent.is_of(self._endpoint, self._account)
-            and intent.sent.get("validate") not in {True, "true"}
+            if intent.method in PLACING and intent.is_of(self._endpoint, self._account)
         ]
 
 

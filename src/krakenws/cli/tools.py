@@ -42,7 +42,7 @@ TOOLS: tuple[Tool, ...] = (
         "intents [--count N]",
         ("intents", "intents --count 5 -o json"),
         (
-            "open: no verdict yet; unknown: looked for in vain; settled: it can have no effect any more",
+            "open: no verdict yet; unknown: looked for in vain; settled: cannot be found out any more",
             "the journal is state.db in the state directory; it holds no token and no key",
         ),
     ),
@@ -55,6 +55,7 @@ TOOLS: tuple[Tool, ...] = (
             "looks in open orders and own trades, and with an API key in closed orders; sends nothing else",
             "exit code 0 when no outcome is left open, else 6; other endpoints and keys are left alone",
             "what is nowhere to be found after a quarter of an hour was not placed",
+            "what cannot be told even then is settled: its row says what to look at",
         ),
     ),
     Tool(

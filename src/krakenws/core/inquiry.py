@@ -5,16 +5,18 @@ about an intent, or None. Wrongly told is worse than not told, so that
 
 - an order is an intent's if it bears the number that krakenws gave it and no other order has. A number of the
   user's own may stand for many orders: then side, type, pair, volume and time must fit as well, no other
-  intent may have the order, and there must be one such order only;
+  intent may have the order or be able to have it, and there must be one such order only;
 - a cancel is proved by its order being cancelled since, and disproved by its being filled or expired;
 - an amendment by the order standing as asked; an edit by the new order, which bears a number of ours;
-- cancelAll by a fresh list of all open orders (the stream's: REST may lag) with none from before it;
+- cancelAll by a fresh list of all open orders (the stream's: REST may lag) with none from before it, if one
+  from before was cancelled since; else it may yet arrive, and cancel what was placed meanwhile;
 - the dead man's switch by nothing: it can only have run out.
 
 That something is *not* there proves nothing at first: it may be on its way, and REST lags the streams by up
 to a minute (quirk P7). After `AGED_NS` it does: a request waits for a minute at most at the exchange
 (`deadline`, v1.md 9.1), and for minutes in this machine's network stack if the network was down. Until then
-an order that is not found stays unknown.
+an order that is not found stays unknown. What even then cannot be told is `SETTLED`: nothing that could be
+asked will ever tell, which is no refusal.
 """
 
 from __future__ import annotations
@@ -25,17 +27,23 @@ from krakenws.record import record, replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, Protocol
 
     from krakenws.core.intents import Intent
 
-    Claimed = Callable[[Iterable[str]], set[str]]
-    """Gives those of some orders that are known to be another intent's (`Journal.claimed`)."""
+    class Others(Protocol):
+        """What the journal says of other intents (`krakenws.journal.Journal`)."""
+
+        def claimed(self, order_ids: Iterable[str]) -> set[str]: ...  # noqa: D102
+        def pending(self) -> Sequence[Intent]: ...  # noqa: D102
+
 
 AGED_NS = 15 * 60 * 1_000_000_000
 _SKEW_NS = 1_000_000_000
 """How far this machine's clock may be from the exchange's when times of orders are compared."""
 _A_DAY_S = 86400
+_USER_REQUESTED = "User requested"
+"""Why an order was cancelled; elsewise it was no cancel. Source: v1.md 7.2, REST ClosedOrders."""
 _OVER = frozenset({"canceled", "closed", "expired"})
 _OPEN_ORDERS = "/0/private/OpenOrders"
 _CLOSED_ORDERS = "/0/private/ClosedOrders"
@@ -186,9 +194,17 @@ def _target(intent: Intent) -> tuple[str, str] | None:
     return None
 
 
+def is_sought(intent: Intent) -> bool:
+    """Whether there is any place that could tell what became of an intent: of the switch there is none."""
+    return intent.method != "cancelAllOrdersAfter"
+
+
 def questions(intent: Intent) -> list[Question]:
     """Return what to ask REST about an intent; the answers together are all that REST knows of it."""
+    since = (("start", _a_minute_before(intent.created_ns)),)
     asked = [Question(_OPEN_ORDERS)]
+    if intent.method == "cancelAll":
+        return [*asked, Question(_CLOSED_ORDERS, since)]
     mark = mark_of(intent)
     target = None if intent.method == "addOrder" else _target(intent)
     for name, value in filter(None, (mark, target)):
@@ -196,8 +212,7 @@ def questions(intent: Intent) -> list[Question]:
             asked.append(Question(_QUERY_ORDERS, (("txid", value),)))
         else:
             own = mark == (name, value) and is_own(intent)
-            since = () if own else (("start", _a_minute_before(intent.created_ns)),)
-            asked.append(Question(_CLOSED_ORDERS, ((name, value), *since)))
+            asked.append(Question(_CLOSED_ORDERS, ((name, value), *(() if own else since))))
     return asked
 
 
@@ -221,11 +236,9 @@ def more_questions(intents: Sequence[Intent], evidence: Evidence, *, thorough: b
 # ---- what it proves
 
 
-def judge(intent: Intent, evidence: Evidence, now_ns: int, claimed: Claimed) -> Intent | None:
+def judge(intent: Intent, evidence: Evidence, now_ns: int, others: Others) -> Intent | None:
     """Return an intent with the verdict that the evidence proves, or None."""
-    if intent.sent.get("validate") in {True, "true"}:
-        return _end(intent, SETTLED, now_ns, error="it was to be checked only: nothing was placed")
-    return _JUDGES[intent.method](intent, evidence, now_ns, claimed)
+    return _JUDGES[intent.method](intent, evidence, now_ns, others)
 
 
 def _end(
@@ -238,15 +251,13 @@ def _is_aged(intent: Intent, now_ns: int) -> bool:
     return now_ns >= intent.created_ns + AGED_NS
 
 
-def _placed(intent: Intent, evidence: Evidence, now_ns: int, claimed: Claimed) -> Intent | None:
+def _placed(intent: Intent, evidence: Evidence, now_ns: int, others: Others) -> Intent | None:
     mark = mark_of(intent)
     if mark is None:
-        return None
+        error = "it bears no number by which its order could be looked for"
+        return _end(intent, SETTLED, now_ns, error=error) if _is_aged(intent, now_ns) else None
     marked = _named(evidence, *mark)
-    fitting = marked
-    if not is_own(intent):
-        fitting = [name for name in marked if _fits(intent, evidence.orders[name])]
-        fitting = sorted(set(fitting) - claimed(fitting))
+    fitting = marked if is_own(intent) else _only_its(intent, mark, marked, evidence, others)
     if len(fitting) == 1:
         order_id = fitting[0]
         result = {"order_id": order_id}
@@ -259,15 +270,35 @@ def _placed(intent: Intent, evidence: Evidence, now_ns: int, claimed: Claimed) -
             if value
         }
         return _end(intent, ACCEPTED, now_ns, found=evidence.places[order_id], **result)
-    if not marked and _is_absent(intent, evidence):
+    if not _is_exhausted(intent, evidence):
+        return None
+    if not marked:
         return _end(intent, REJECTED, now_ns, error=_NOT_PLACED, found="REST OpenOrders and ClosedOrders")
-    return None
+    error = f"which order with {' '.join(mark)} is its own, if any, is not certain"
+    return _end(intent, SETTLED, now_ns, error=error, found=evidence.places[marked[0]])
+
+
+def _only_its(
+    intent: Intent, mark: tuple[str, str], marked: list[str], evidence: Evidence, others: Others
+) -> list[str]:
+    """Return the orders of a number of the user's that can be an intent's and no other's."""
+    fitting = [name for name in marked if _fits(intent, evidence.orders[name])]
+    if not fitting:
+        return []
+    rivals = [one for one in others.pending() if not one.is_same(intent) and mark_of(one) == mark]
+    taken = others.claimed(fitting)
+    return [
+        name
+        for name in fitting
+        if name not in taken and not any(_fits(rival, evidence.orders[name]) for rival in rivals)
+    ]
 
 
 _NOT_PLACED = "not placed: a quarter of an hour later the exchange knows no such order"
 
 
-def _is_absent(intent: Intent, evidence: Evidence) -> bool:
+def _is_exhausted(intent: Intent, evidence: Evidence) -> bool:
+    """Whether REST has told all that it will ever know of an order."""
     return evidence.looked_since(questions(intent)[:2], intent.created_ns + AGED_NS)
 
 
@@ -295,7 +326,7 @@ def _fits(intent: Intent, fields: Mapping[str, Any]) -> bool:
     return str(descr.get("pair", "")).replace("/", "") == str(sent["pair"]).replace("/", "")
 
 
-def _cancelled(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> Intent | None:
+def _cancelled(intent: Intent, evidence: Evidence, now_ns: int, _: Others) -> Intent | None:
     target = _target(intent)
     assert target is not None  # noqa: S101 - the catalog's rules demand one
     ids = _named(evidence, *target)
@@ -318,22 +349,39 @@ def _cancelled(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> I
     if target[0] == "order_id" and ids and evidence.status(ids[0]) in _OVER:
         error = f"not cancelled: {ids[0]} was {evidence.status(ids[0])} before"
         return _end(intent, REJECTED, now_ns, error=error, found=evidence.places[ids[0]])
-    if evidence.open_ids is not None and _is_aged(intent, now_ns):
-        return _end(intent, SETTLED, now_ns, error=f"{target[1]} is not open any more", found="openOrders")
-    return None
+    return _gone(intent, target[1], evidence, now_ns)
+
+
+def _gone(intent: Intent, name: str, evidence: Evidence, now_ns: int) -> Intent | None:
+    """An order of which only is known that it is not open any more."""
+    if evidence.open_ids is None or not _is_aged(intent, now_ns):
+        return None
+    error = f"{name} is not open any more, and nothing tells why"
+    return _end(intent, SETTLED, now_ns, error=error, found="openOrders")
+
+
+def _opened_ns(fields: Mapping[str, Any]) -> int:
+    return _ns(fields.get("opentm")) or 0
+
+
+def _ended_ns(fields: Mapping[str, Any]) -> int | None:
+    return _ns(fields.get("lastupdated") or fields.get("closetm"))
 
 
 def _ended_since(intent: Intent, fields: Mapping[str, Any]) -> bool:
-    ended_ns = _ns(fields.get("lastupdated") or fields.get("closetm"))
+    ended_ns = _ended_ns(fields)
     return ended_ns is not None and ended_ns >= intent.created_ns - _SKEW_NS
 
 
-def _all_cancelled(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> Intent | None:
+def _all_cancelled(intent: Intent, evidence: Evidence, now_ns: int, _: Others) -> Intent | None:
     if evidence.open_ids is None:
         return None
-    opened_ns = [_ns(evidence.orders[order_id].get("opentm")) or 0 for order_id in evidence.open_ids]
+    opened_ns = [_opened_ns(evidence.orders[order_id]) for order_id in evidence.open_ids]
     if all(at_ns >= intent.created_ns + _SKEW_NS for at_ns in opened_ns):
-        return _end(intent, ACCEPTED, now_ns, found="openOrders")
+        trace = next((name for name in evidence.orders if _was_swept(intent, evidence, name)), None)
+        if trace is not None:
+            return _end(intent, ACCEPTED, now_ns, found=evidence.places[trace])
+        return _end(intent, ACCEPTED, now_ns, found="openOrders") if _is_aged(intent, now_ns) else None
     if not _is_aged(intent, now_ns):
         return None
     before = sum(at_ns < intent.created_ns - _SKEW_NS for at_ns in opened_ns)
@@ -344,7 +392,16 @@ def _all_cancelled(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) 
     return _end(intent, SETTLED, now_ns, error=error, found="openOrders")
 
 
-def _amended(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> Intent | None:
+def _was_swept(intent: Intent, evidence: Evidence, order_id: str) -> bool:
+    """Whether an order stood before a cancelAll, and was cancelled after it had left."""
+    fields = evidence.orders[order_id]
+    reason = fields.get("reason") or fields.get("cancel_reason") or _USER_REQUESTED
+    if evidence.status(order_id) != "canceled" or reason != _USER_REQUESTED:
+        return False
+    return 0 < _opened_ns(fields) < intent.created_ns <= (_ended_ns(fields) or 0)
+
+
+def _amended(intent: Intent, evidence: Evidence, now_ns: int, _: Others) -> Intent | None:
     target = _target(intent)
     assert target is not None  # noqa: S101 - the catalog's rules demand one
     for order_id in _named(evidence, *target):
@@ -354,10 +411,11 @@ def _amended(intent: Intent, evidence: Evidence, now_ns: int, _: Claimed) -> Int
         if _is_aged(intent, now_ns):
             status = evidence.status(order_id)
             if status in _OVER:
-                return _end(intent, SETTLED, now_ns, error=f"{order_id} is {status}", found=place)
+                error = f"{order_id} is {status}, and does not tell whether it was amended before"
+                return _end(intent, SETTLED, now_ns, error=error, found=place)
             error = f"how {order_id} stands does not tell whether it was amended: it may have been once more"
             return _end(intent, SETTLED, now_ns, error=error, found=place)
-    return None
+    return _gone(intent, target[1], evidence, now_ns)
 
 
 def _is_comparable(sent: Mapping[str, Any]) -> bool:
@@ -382,7 +440,7 @@ def _stands_as_asked(sent: Mapping[str, Any], fields: Mapping[str, Any]) -> bool
     return all(_same_number(now[name], sent[name]) for name in now if name in sent)
 
 
-def _switched(intent: Intent, _e: Evidence, now_ns: int, _c: Claimed) -> Intent | None:
+def _switched(intent: Intent, _e: Evidence, now_ns: int, _o: Others) -> Intent | None:
     """The dead man's switch shows nowhere; when it has run out, it can have no effect any more."""
     seconds = int(intent.sent["timeout"]) or _A_DAY_S
     if now_ns < intent.created_ns + AGED_NS + seconds * 1_000_000_000:
@@ -390,7 +448,7 @@ def _switched(intent: Intent, _e: Evidence, now_ns: int, _c: Claimed) -> Intent 
     return _end(intent, SETTLED, now_ns, error="the time of the switch is over, whether or not it was set")
 
 
-_JUDGES: dict[str, Callable[[Intent, Evidence, int, Claimed], Intent | None]] = {
+_JUDGES: dict[str, Callable[[Intent, Evidence, int, Others], Intent | None]] = {
     "addOrder": _placed,
     "editOrder": _placed,
     "amendOrder": _amended,
@@ -400,12 +458,20 @@ _JUDGES: dict[str, Callable[[Intent, Evidence, int, Claimed], Intent | None]] = 
 }
 _ADVICE = {
     "cancelAllOrdersAfter": "the switch shows nowhere; sending it again is harmless, the last one counts",
+    "cancelAll": "look at your open orders, and beware: it may still arrive, and cancel what you place now",
+}
+_ADVICE_ON_SETTLED = {
+    "cancelAllOrdersAfter": "look at your open orders",
     "cancelAll": "look at your open orders",
+    "addOrder": "look at the orders with that number, and when they were opened",
+    "editOrder": "look at the orders with that number, and when they were opened",
 }
 
 
 def advice(intent: Intent) -> str:
     """Return what to look at when the outcome of an intent stays unknown."""
+    if intent.state == SETTLED:
+        return _ADVICE_ON_SETTLED.get(intent.method, "look at the order as it is now")
     mark = mark_of(intent)
     if mark:
         return f"look for {mark[0]} {mark[1]} among your orders and trades before sending it again"

@@ -1,8 +1,8 @@
 """Intents: what a trading command means to do, as the journal keeps it and look-ups settle it.
 
 open ──answer, look-up──▶ accepted, rejected        no row, no frame
-  │                            ▲      settled: it can have no effect any more, whatever it had
-  └──no answer──▶ unknown ─────┘
+  │                            ▲      settled: nothing can tell any more, and nothing more will come of it;
+  └──no answer──▶ unknown ─────┘               to people it is as unknown as before
 """
 
 from __future__ import annotations

@@ -433,7 +433,11 @@ class ClientProtocol:
             events.append(self._violations.of(f"error event: {envelope.error}", frame, received_ns))
             return
         request = self._erring(envelope)
-        if request is not None:
+        if request is not None and request.entry.trading and envelope.req_id is None:
+            # It is the best guess, and a guess is no verdict on an order.
+            cause = f"the exchange said {shown(envelope.error)}, and not about which request"
+            events.append(self._unanswered(request, received_ns, cause))
+        elif request is not None:
             request.errors.append(envelope.error)
             self._settle(request, received_ns, events)
         elif envelope.req_id is None and self._subscriptions.error(envelope, received_ns, now, events):

@@ -5,8 +5,8 @@
       └──────────────────────────┘
 
 A request counts as sent from the moment the shell takes its frame, and from then on it is never sent again.
-Answers are matched by `req_id`; a refusal without a number counts only when exactly one request of its kind
-waits (quirk O10). v1 answers once for each order of a cancel, without naming it (quirk O5).
+Answers are matched by `req_id`, and one without a number is nobody's (quirk O10). v1
+answers once for each order of a cancel, without naming it (quirk O5).
 
 A trading request whose answer is overdue has ended as `Unanswered`, but while its connection stands the
 answer may still come (quirk O7): it is then reported as well, since it is the best evidence there is.

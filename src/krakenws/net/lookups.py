@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import monotonic, time_ns
 
 from krakenws.core.events import Disconnected, Gap, Refused, Update
-from krakenws.core.inquiry import Evidence, judge, more_questions, named, questions
+from krakenws.core.inquiry import Evidence, is_sought, judge, more_questions, named, questions
 from krakenws.core.intents import UNKNOWN
 from krakenws.errors import KrakenWSError, RequestRejected
 from krakenws.net.errand import Errand
@@ -110,8 +110,9 @@ class LookUps:
         if intent in self:
             return []
         after_s = (0.0, *self._options.look_ups_s) if adopted else self._options.look_ups_s
-        if not after_s:
-            return [self._conclude(_unknown(intent, cause))]
+        if not after_s or not is_sought(intent):
+            proved = judge(intent, self._evidence, time_ns(), self._ledger)
+            return [self._conclude(proved or _unknown(intent, cause))]
         now = monotonic()
         dues = [now + seconds for seconds in after_s]
         self._inquiries.append(_Inquiry(intent, cause, dues, adopted=adopted))
@@ -142,7 +143,7 @@ class LookUps:
     def _judge(self) -> list[Event]:
         told: list[Event] = []
         for its in tuple(self._inquiries):  # one after the other: an order that is one's is no other's
-            proved = judge(its.intent, self._evidence, time_ns(), self._ledger.claimed)
+            proved = judge(its.intent, self._evidence, time_ns(), self._ledger)
             if proved is not None:
                 told.append(self._conclude(proved))
         return told

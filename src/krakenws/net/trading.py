@@ -21,7 +21,7 @@ from time import time_ns
 
 from krakenws.core.catalog import Bound, shown
 from krakenws.core.events import Rejected, Reply, Unanswered
-from krakenws.core.inquiry import advice, mark_of, named, order_of
+from krakenws.core.inquiry import advice, is_sought, mark_of, named, order_of
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError
 from krakenws.core.requests import only_validates
 from krakenws.errors import SinkError, UsageError
@@ -427,16 +427,24 @@ def told_of(intent: Intent) -> Event:
     method, req_id = intent.method, intent.req_id
     if intent.state == ACCEPTED:
         return Reply(at_ns, method, req_id, intent.result, order=order, intent=name, found=intent.found)
-    if intent.state == UNKNOWN:
-        kind, number = mark_of(intent) or ("", "")
-        return Unanswered(
-            at_ns,
-            method,
-            req_id,
-            f"{intent.error}; {advice(intent)}; {RECONCILE}",
-            order=order,
-            intent=name,
-            userref=int(number) if kind == "userref" else None,
-            cl_ord_id=number if kind == "cl_ord_id" else "",
-        )
-    return Rejected(at_ns, method, req_id, intent.error, order=order, intent=name, found=intent.found)
+    if intent.state == REJECTED:
+        return Rejected(at_ns, method, req_id, intent.error, order=order, intent=name, found=intent.found)
+    kind, number = mark_of(intent) or ("", "")
+    return Unanswered(
+        at_ns,
+        method,
+        req_id,
+        _hint(intent),
+        order=order,
+        intent=name,
+        userref=int(number) if kind == "userref" else None,
+        cl_ord_id=number if kind == "cl_ord_id" else "",
+    )
+
+
+def _hint(intent: Intent) -> str:
+    """Say why an outcome is unknown, what to look at, and whether looking again can help."""
+    if intent.state != UNKNOWN:
+        return f"{intent.error}; this cannot be found out any more: {advice(intent)}"
+    again = f"; {RECONCILE}" if is_sought(intent) else ""
+    return f"{intent.error}; {advice(intent)}{again}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,10 @@ from krakenws.core.inquiry import (
     questions,
 )
 from krakenws.core.intents import ACCEPTED, REJECTED, SETTLED, Intent
+from krakenws.record import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 AT_NS = 1_790_000_000_000_000_000
 ORDER = {"pair": "XBT/USD", "type": "buy", "ordertype": "limit", "price": "9000.0", "volume": "0.010"}
@@ -59,12 +63,25 @@ def streamed(*updates: dict[str, Any], snapshot: dict[str, Any] | None = None) -
     return evidence
 
 
-def nobody(_: Any) -> set[str]:
-    return set()
+class Others:
+    """Intents beside the one that is looked for: the orders that are theirs, and those still looked for."""
+
+    def __init__(self, *claimed: str, pending: Sequence[Intent] = ()) -> None:
+        self._claimed = set(claimed)
+        self._pending = pending
+
+    def claimed(self, order_ids: Iterable[str]) -> set[str]:
+        return self._claimed & set(order_ids)
+
+    def pending(self) -> Sequence[Intent]:
+        return self._pending
 
 
-def verdict(one: Intent, evidence: Evidence, after_ns: int = 10**9, claimed: Any = nobody) -> Intent | None:
-    return judge(one, evidence, AT_NS + after_ns, claimed)
+NOBODY = Others()
+
+
+def verdict(one: Intent, evidence: Evidence, after_ns: int = 10**9, others: Others = NOBODY) -> Intent | None:
+    return judge(one, evidence, AT_NS + after_ns, others)
 
 
 # ---- placing
@@ -159,10 +176,22 @@ def test_a_number_of_the_users_does_not_suffice(other: dict[str, Any]) -> None:
 def test_two_orders_that_fit_or_one_that_is_another_intents_prove_nothing() -> None:
     both = streamed(snapshot={ID: order(), OTHER: order()})
     assert verdict(users_own(), both) is None
-    found = verdict(users_own(), both, claimed=lambda _: {OTHER})
+    found = verdict(users_own(), both, others=Others(OTHER))
     assert found is not None
     assert found.result["order_id"] == ID
-    assert verdict(users_own(), streamed(snapshot={ID: order()}), claimed=set) is None
+    assert verdict(users_own(), streamed(snapshot={ID: order()}), others=Others(ID)) is None
+
+
+def test_an_order_that_could_be_another_open_intents_proves_nothing() -> None:
+    one, evidence = users_own(), streamed(snapshot={ID: order()})
+    alike = replace(one, id="j", created_ns=AT_NS + 100_000_000)
+    assert verdict(one, evidence, others=Others(pending=[one, alike])) is None
+    later = replace(alike, created_ns=AT_NS + 60 * 10**9)
+    larger = replace(alike, sent={**alike.sent, "volume": "0.2"})
+    for other in (later, larger):
+        found = verdict(one, evidence, others=Others(pending=[one, other]))
+        assert found is not None
+        assert found.state == ACCEPTED
 
 
 def looked(one: Intent, asked_ns: int, evidence: Evidence | None = None) -> Evidence:
@@ -193,7 +222,10 @@ def test_half_of_rest_proves_no_absence() -> None:
 def test_an_order_of_the_users_number_is_not_called_absent_while_one_like_it_is_there() -> None:
     one = users_own()
     evidence = looked(one, AT_NS + AGED_NS, streamed(snapshot={ID: order(after_s=-5)}))
-    assert verdict(one, evidence, AGED_NS + 1) is None
+    found = verdict(one, evidence, AGED_NS + 1)
+    assert found is not None
+    assert found.state == SETTLED
+    assert "userref 17" in found.error
 
 
 def test_a_lagging_place_does_not_bring_an_ended_order_back() -> None:
@@ -201,12 +233,6 @@ def test_a_lagging_place_does_not_bring_an_ended_order_back() -> None:
     evidence.answered(Question(OPEN_ORDERS), {"open": {ID: order()}}, AT_NS)
     assert evidence.status(ID) == "canceled"
     assert evidence.open_ids == set()
-
-
-def test_a_checked_order_is_settled_at_once() -> None:
-    found = verdict(intent("addOrder", **ORDER, validate="true"), Evidence())
-    assert found is not None
-    assert found.state == SETTLED
 
 
 # ---- editing
@@ -283,13 +309,34 @@ def test_cancel_all_is_proved_by_a_fresh_list_without_orders_from_before() -> No
     assert verdict(one, Evidence()) is None, "there is no list"
     assert verdict(one, looked(one, AT_NS + 1)) is None, "REST may lag"
     assert verdict(one, streamed(snapshot={ID: order(after_s=-60)})) is None
+    swept = {OTHER: order("canceled", after_s=-60, closetm=seconds(0.1))}
     for evidence in (streamed(), streamed(snapshot={ID: order(after_s=60)})):
+        assert verdict(one, evidence) is None, "it may yet arrive"
+        evidence.answered(questions(one)[1], {"closed": swept}, AT_NS)
         found = verdict(one, evidence)
         assert found is not None
-        assert found.state == ACCEPTED
-    lost = streamed()
-    lost.streams_lost()
-    assert verdict(one, lost) is None
+        assert (found.state, found.found) == (ACCEPTED, "REST ClosedOrders")
+        evidence.streams_lost()
+        assert verdict(one, evidence) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        order("canceled", after_s=-60, closetm=seconds(-0.1)),
+        order("canceled", after_s=0.1, closetm=seconds(0.2)),
+        order("canceled", after_s=-60, closetm=seconds(0.2), reason="Post only order"),
+        order("closed", after_s=-60, closetm=seconds(0.1)),
+        order("canceled", opentm=None, closetm=seconds(0.1)),
+    ],
+)
+def test_what_ended_otherwise_does_not_tell_of_cancel_all(other: dict[str, Any]) -> None:
+    one, evidence = intent("cancelAll"), streamed()
+    evidence.answered(questions(one)[1], {"closed": {OTHER: other}}, AT_NS)
+    assert verdict(one, evidence) is None
+    found = verdict(one, evidence, AGED_NS)
+    assert found is not None
+    assert (found.state, found.found) == (ACCEPTED, "openOrders"), "nothing of it is on its way any more"
 
 
 @pytest.mark.parametrize(("after_s", "state"), [(-60, REJECTED), (0.5, SETTLED), (60, ACCEPTED)])
@@ -339,6 +386,14 @@ def test_an_amendment_that_does_not_show_is_settled_when_it_is_old(price: str) -
     assert found.state == SETTLED
 
 
+def test_an_amendment_of_an_order_nobody_knows_is_unknown_and_later_settled() -> None:
+    one = intent("amendOrder", cl_ord_id="mine", volume="1")
+    assert verdict(one, streamed()) is None
+    found = verdict(one, streamed(), AGED_NS)
+    assert found is not None
+    assert (found.state, found.error.partition(" is")[0]) == (SETTLED, "mine")
+
+
 # ---- the dead man's switch
 
 
@@ -370,9 +425,11 @@ def test_an_intent_is_named_for_people(one: Intent, said: str) -> None:
 
 def test_a_userref_of_zero_is_none() -> None:
     assert mark_of(intent("addOrder", **ORDER, userref="0")) is None
-    assert (
-        verdict(intent("addOrder", **ORDER, userref="0"), streamed(snapshot={ID: order(userref=0)})) is None
-    )
+    one, evidence = intent("addOrder", **ORDER, userref="0"), streamed(snapshot={ID: order(userref=0)})
+    assert verdict(one, evidence) is None
+    found = verdict(one, evidence, AGED_NS)
+    assert found is not None
+    assert found.state == SETTLED
 
 
 @pytest.mark.parametrize(

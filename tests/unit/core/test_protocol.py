@@ -656,9 +656,19 @@ def test_an_error_event_ends_the_request_whose_number_it_carries() -> None:
     assert talk.hear(frame) == [Rejected(talk.ns, "cancelAll", talk.ids[1], "Malformed request")]
 
 
-def test_an_error_event_without_number_ends_the_only_request() -> None:
+def test_an_error_event_without_number_leaves_open_what_became_of_the_only_order() -> None:
     talk = Talk("cancelAll")
     talk.open("t")
+    (told,) = talk.hear(answer("error", errorMessage="Malformed request"))
+    assert isinstance(told, Unanswered)
+    assert told.hint.startswith("the exchange said Malformed request, and not about which request")
+    late = answer("cancelAllStatus", reqid=talk.ids[0], count=1)
+    assert kinds(talk.hear(late)) == [Reply], "its own answer may still come"
+
+
+def test_an_error_event_without_number_ends_the_only_request_that_does_not_trade() -> None:
+    talk = Talk("ping")
+    talk.open()
     assert kinds(talk.hear(answer("error", errorMessage="Malformed request"))) == [Rejected]
 
 
