@@ -159,6 +159,7 @@ def _open_output(context: Context, bound: Sequence[Bound], tell_lag: Callable[[s
     """Open the output of a stream, which has a policy for readers that are too slow."""
     options = context.options
     if options.overflow == "block":
+        context.out.widen()
         return context.open_sink(bound)
     from krakenws.sinks.overflow import HoldingOut, dropping, open_out
 

@@ -70,8 +70,6 @@ _MAINTENANCE = "maintenance"
 _MESSAGES_A_S = 13.0
 _MESSAGES_AT_ONCE = 5
 """Together below 20 in any second, with one to spare for the unsubscribing half of a resync (quirk R3)."""
-_ARRAYS = {b"["}
-"""How frames begin that on v1 can only be data, so that they need no look one by one."""
 
 
 class ClientProtocol:
@@ -160,6 +158,14 @@ class ClientProtocol:
     def idle(self) -> bool:
         """Whether nothing is wanted and nothing awaited."""
         return not self._subscriptions and not self._requests
+
+    @property
+    def changes(self) -> int:
+        """Grows with whatever is received but data of a live subscription, good as far as it can be known.
+
+        While it stays, nothing is to be sent and no deadline came nearer.
+        """
+        return self._subscriptions.changes
 
     @property
     def routes(self) -> list[Route]:
@@ -324,7 +330,7 @@ class ClientProtocol:
         self._heard_ns = received_ns
         self._probed_at = None
         detail = self.detail
-        if not detail and self._subscriptions.are_quick() and {frame[:1] for frame in frames} == _ARRAYS:
+        if not detail and self._subscriptions.are_quick() and _are_arrays(frames):
             return []
         events: Events = []
         tail_of, known = self._dialect.tail, self._subscriptions.tails
@@ -572,3 +578,8 @@ class ClientProtocol:
         request.session = self._login.number
         request.sent_at = now
         request.deadline = now + self._options.ack_timeout_s
+
+
+def _are_arrays(frames: list[bytes]) -> bool:
+    """Whether all begin with "[", as on v1 only data does: the least and the greatest settle it, in C."""
+    return min(frames) >= b"[" and max(frames) < b"\\"  # the byte behind "["

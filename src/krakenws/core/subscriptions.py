@@ -79,6 +79,7 @@ class Subscriptions:
         self._violations = violations
         self._adopt = adopt
         self._ask_at: float | None = None
+        self.changes = 0
         self._quick: bool | None = None
         self._due: float | None = None
         self._due_known = True
@@ -116,6 +117,7 @@ class Subscriptions:
 
     def changed(self) -> None:
         """Some subscription's state or due time may be another: work out anew what is derived from them."""
+        self.changes += 1
         self._quick = None
         self._due_known = False
 

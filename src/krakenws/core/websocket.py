@@ -22,6 +22,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+import struct
+
 from krakenws.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
 
 TYPE_CHECKING = False
@@ -36,6 +38,9 @@ _SHOWN = 120
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _FIN = 0x80
+_WHOLE_TEXT = (_FIN | _TEXT) << 8  # two bytes as one number: an unfragmented text, and its length to be added
+_NO_TEXT = 1 << 16  # what two bytes never are
+_two_numbers = struct.Struct(">HH").unpack_from
 _CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015)))  # may be sent; section 7.4.1 and IANA
 _CONTROL_BYTES = 125
 
@@ -220,16 +225,15 @@ class WebSocket:
     __slots__ = (
         "_chunks",
         "_close_sent",
+        "_expected",
         "_fragments",
         "_held",
         "_mask",
         "_max_message_bytes",
-        "_max_text_bytes",
         "_needed",
         "_out",
         "_over",
         "_pong",
-        "_small",
         "_text",
         "close_code",
         "close_reason",
@@ -242,9 +246,8 @@ class WebSocket:
         self.failure: RemoteProtocolError | None = None
         self._mask = mask
         self._max_message_bytes = max_message_bytes
-        self._small = min(126, max_message_bytes + 1)
-        self._max_text_bytes = min(0xFFFF, max_message_bytes)
-        self._text = _FIN | _TEXT  # what `_texts` looks for: nothing while a message is in fragments
+        # What `_texts` looks for: nothing where a length must be held to the limit, or amid fragments.
+        self._text = self._expected = _WHOLE_TEXT if max_message_bytes >= 0xFFFF else _NO_TEXT
         self._fragments: bytearray | None = None
         self._chunks: list[bytes] = []  # an unfinished frame: what is held of it, and what it needs
         self._held = 0
@@ -337,30 +340,31 @@ class WebSocket:
     def _texts(self, data: bytes, at: int, messages: list[bytes]) -> int:
         """Take unfragmented text frames below 64 KiB from `at` on; return where the first other one begins.
 
-        The loop does not ask whether a frame is whole: if one is not, it is the last, and is taken back. Nor
-        does it look at UTF-8: one `isascii` of all messages settles it, Kraken's text being ASCII mostly.
+        One call reads a head as two numbers: the kind with the short length, and the long length if there is
+        one. The loop does not ask whether a frame is whole: if one is not, it is the last, and is taken back.
+        Nor does it look at UTF-8: one `isascii` of all messages settles it, Kraken's text being ASCII mostly.
         """
-        text, small, most = self._text, self._small, self._max_text_bytes
+        short, long = self._text, self._text + 126
         first, begin = len(messages), at
-        append, end = messages.append, len(data)
+        head = _two_numbers
         try:
-            while at < end and data[at] == text:
-                begin = at
-                length = data[at + 1]
-                if length < small:
-                    start = at + 2
-                elif length == 126:
-                    length = data[at + 2] << 8 | data[at + 3]
-                    if not 126 <= length <= most:
+            while True:
+                kind, length = head(data, at)
+                if kind == long:
+                    if length < 126:
                         break
                     start = at + 4
+                elif short <= kind < long:
+                    length = kind - short
+                    start = at + 2
                 else:
                     break
+                begin = at
                 at = start + length
-                append(data[start:at])
-        except IndexError:
-            pass  # the data ends inside a head
-        if at > end:  # a slice stops where the data does: the last one is not whole
+                messages.append(data[start:at])
+        except struct.error:
+            pass  # fewer than four bytes are left
+        if at > len(data):  # a slice stops where the data does: the last one is not whole
             messages.pop()
             at = begin
         if not b"".join(messages[first:] if first else messages).isascii():
@@ -442,10 +446,10 @@ class WebSocket:
                 return
             payload = bytes(self._fragments)
             self._fragments = None
-            self._text = _FIN | _TEXT
+            self._text = self._expected
         elif not is_last:
             self._fragments = bytearray(payload)
-            self._text = -1
+            self._text = _NO_TEXT
             return
         if not _is_utf8(payload):
             raise _not_utf8()

@@ -359,7 +359,30 @@ class Run(Shell):
             self._poller.watch(key, ())
 
     def _wait(self) -> None:
-        """Wait for bytes or for the next deadline, and take what is there."""
+        """Wait for bytes or for the next deadline, and take what is there.
+
+        As long as sockets bring data and nothing else, no link has changed and no deadline has come nearer:
+        the rest of a turn is spared, which takes longer than a frame does.
+        """
+        due = self._watch()
+        calm = self._left is None and self._attendant is None
+        while True:
+            for key in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
+                calm = self._serve(key) and calm
+            now = monotonic()
+            if not calm or self._caught_up_at is not None or self._sink.waiting:
+                break
+            if due is not None and due <= now:
+                break
+        if self._caught_up_at is not None:
+            if now < self._caught_up_at:
+                return
+            self._caught_up_at = None
+        if due is not None and due <= now:
+            self._on_deadline(now)
+
+    def _watch(self) -> float | None:
+        """Watch what may become ready; return the next deadline."""
         trading = self._trading
         due = None if trading is not None and trading.busy else self._end_at
         if self._attendant is not None:
@@ -382,26 +405,29 @@ class Run(Shell):
         self._poller.watch(_OUTPUT, self._sink.waiting)
         if due is not None and self._caught_up_at is not None:
             due = max(due, self._caught_up_at)
-        for number in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
-            if number >= _ATTENDED:
-                assert self._attendant is not None  # noqa: S101 - nobody else watches there
-                self._attendant.ready(number - _ATTENDED)
-            elif number == _OUTPUT:
-                self._sink.drained()
-            elif number == _LOOKING and trading is not None:
-                self._tell_verdicts(trading.look_ups.collect())
-            elif number == 0:
-                self._stop.heard()
-            elif its := self._numbered.get(abs(number) % _FILLING):  # else it failed a moment ago
-                serve = self._fill if number > _FILLING else self._service if number > 0 else self._return
-                serve(its)
-        now = monotonic()
-        if self._caught_up_at is not None:
-            if now < self._caught_up_at:
-                return
-            self._caught_up_at = None
-        if due is not None and due <= now:
-            self._on_deadline(now)
+        return due
+
+    def _serve(self, key: int) -> bool:
+        """Take what is ready under a key; return whether it was data and nothing else."""
+        if 0 < key < _FILLING:
+            link = self._numbered.get(key)
+            return link is not None and self._service(link) and link.backfill is None
+        if key >= _ATTENDED:
+            assert self._attendant is not None  # noqa: S101 - nobody else watches there
+            self._attendant.ready(key - _ATTENDED)
+        elif key == _OUTPUT:
+            self._sink.drained()
+        elif key == _LOOKING:
+            assert self._trading is not None  # noqa: S101 - the same
+            self._tell_verdicts(self._trading.look_ups.collect())
+        elif key == 0:
+            self._stop.heard()
+        elif link := self._numbered.get(abs(key) % _FILLING):  # else it failed a moment ago
+            if key > 0:
+                self._fill(link)
+            else:
+                self._return(link)
+        return False
 
     def _on_deadline(self, now: float) -> None:
         if self._trading is not None:

@@ -348,11 +348,14 @@ class Shell:
 
     # ---- one link
 
-    def _service(self, link: Link) -> None:
-        """Take what came, as far as this connection is."""
+    def _service(self, link: Link) -> bool:
+        """Take what came, as far as this connection is; return whether it was data and nothing else.
+
+        Then nothing is to be done for the link that was not to be done before.
+        """
         transport = link.transport
         if transport is None:
-            return
+            return False
         websocket = link.websocket
         if websocket is None:
             try:
@@ -361,16 +364,20 @@ class Shell:
                 if link.websocket is not None:  # --strict, on the first frames
                     raise
                 self._lost(link, str(error), at_least_s=patience_s(error))
-            return
+            return False
         if transport.unsent:
             transport.flush()
         data = transport.read()
+        changes = link.protocol.changes
         if data:
             self._take(link, websocket, data)
         if not websocket.open:
             self._closed(link, websocket)
         elif data is None:
             self._lost(link, transport.cause)
+        else:
+            return link.protocol.changes == changes and not transport.unsent
+        return False
 
     def _open(self, link: Link, transport: Transport) -> None:
         """Go on with TCP, TLS and the upgrade."""

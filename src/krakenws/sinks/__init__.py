@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "transcript", "raw", "csv")
 NOTICEABLE_S = 1.0
 """A wait for the reader that is worth a word."""
+_PIPE_BYTES = 1 << 18
+"""What a pipe should hold. By default it is 64 KiB, less than what one read of the socket becomes behind a
+prefix or as JSON, so that each write would wait for the reader, twice."""
 
 
 class ClosedPipe(Exception):
@@ -65,6 +68,18 @@ class Out:
         stood_s = monotonic() - began
         if stood_s > NOTICEABLE_S:
             self.stood_s += stood_s
+
+    def widen(self) -> None:
+        """Let a pipe hold some reads' output, so that writer and reader work at the same time, on Linux."""
+        try:
+            from fcntl import F_GETPIPE_SZ, F_SETPIPE_SZ, fcntl
+        except ImportError:  # another system
+            return
+        try:
+            if fcntl(self.fd, F_GETPIPE_SZ) < _PIPE_BYTES:
+                fcntl(self.fd, F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError:  # no pipe, or the user has too many large ones
+            return
 
     def failure(self, error: OSError) -> ClosedPipe | SinkError:
         """Return what an error of the descriptor means to a run."""

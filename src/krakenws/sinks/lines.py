@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SENT = b"Client -> WebSocket: "
 _RECEIVED = b"WebSocket -> Client: "
+_NEXT_RECEIVED = b"\n" + _RECEIVED
 
 
 class Transcript(Sink):
@@ -42,12 +43,15 @@ class Transcript(Sink):
     def sent(self, frames: list[bytes]) -> None:
         """Write frames behind `Client -> WebSocket: `."""
         if frames:
-            self._write(_SENT + (b"\n" + _SENT).join(frames) + b"\n")
+            self._write(b"".join([_SENT + frame + b"\n" for frame in frames]))
 
     def received(self, frames: list[bytes]) -> None:
-        """Write frames behind `WebSocket -> Client: `."""
+        """Write frames behind `WebSocket -> Client: `, each byte of a read copied once."""
         if frames:
-            self._write(_RECEIVED + (b"\n" + _RECEIVED).join(frames) + b"\n")
+            first, *others = frames
+            lines = [_RECEIVED + first, *others]
+            lines[-1] += b"\n"
+            self._write(_NEXT_RECEIVED.join(lines))
 
 
 class Raw(Sink):
@@ -59,9 +63,9 @@ class Raw(Sink):
         self._write = out.write
 
     def received(self, frames: list[bytes]) -> None:
-        """Write frames as they came."""
+        """Write frames as they came, each byte of a read copied once."""
         if frames:
-            self._write(b"\n".join(frames) + b"\n")
+            self._write(b"\n".join([*frames, b""]))
 
 
 class Stamps:

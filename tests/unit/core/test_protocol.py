@@ -1446,6 +1446,38 @@ def test_without_detail_and_verification_a_broken_book_still_heals() -> None:
     assert ("subscribe", ["XBT/USD"]) not in talk.asked()
 
 
+# ---- what a shell may skip
+
+
+@pytest.mark.parametrize("detail", [True, False])
+def test_only_good_data_of_what_is_live_changes_nothing_that_a_shell_acts_on(detail: bool) -> None:
+    talk = book_talk(detail=detail)
+    talk.want("ticker XBT/USD")
+    for frames, change in (
+        ([ack("ticker", "XBT/USD")], True),
+        ([ticker()], False),
+        ([level("100.0", "2.00"), ticker()], False),
+        ([], False),
+        ([HEARTBEAT], True),
+        ([ticker(), b"nothing", ticker()], True),
+        ([ticker("ETH/USD")], True),
+        ([level("100.0", "2.00", crc=1)], True),
+        ([snapshot()], True),
+        ([level("100.0", "2.00")], False),
+    ):
+        before = talk.protocol.changes
+        talk.hear(*frames)
+        assert (talk.protocol.changes != before) == change, frames
+
+
+def test_an_empty_message_is_no_data() -> None:
+    talk = Talk("ticker XBT/USD", detail=False)
+    talk.open()
+    talk.ack("ticker", "XBT/USD")
+    talk.hear(ticker())
+    assert kinds(talk.hear(ticker(), b"", ticker())) == [Violation]
+
+
 # ---- files of frames
 
 

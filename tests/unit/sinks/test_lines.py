@@ -593,6 +593,23 @@ def pipe() -> Iterator[list[int]]:
         os.close(end)
 
 
+def test_a_pipe_is_made_to_hold_more_than_one_read_becomes_and_never_less(pipe: list[int]) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    if not hasattr(fcntl, "F_SETPIPE_SZ"):
+        pytest.skip("pipes have one size here")
+    out = Out(pipe[1])
+    out.widen()
+    assert fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ) >= 1 << 17
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 1 << 19)
+    out.widen()
+    assert fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ) == 1 << 19
+
+
+def test_what_is_no_pipe_is_not_widened(tmp_path: Path) -> None:
+    with open(tmp_path / "out", "wb") as file:
+        Out(file.fileno()).widen()
+
+
 def test_a_closed_pipe_is_told_apart_from_a_full_disk(pipe: list[int]) -> None:
     os.close(pipe.pop(0))
     with pytest.raises(ClosedPipe):
