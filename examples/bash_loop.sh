@@ -15,9 +15,12 @@ krakenws spread "$pair" --count "$quotes" --output json |
             .data[] | "quote \(.bid) \(.ask) \((.ask | tonumber) - (.bid | tonumber) > 0.5)"
         elif .event == "gap" or .event == "disconnected" then "gap \(.cause)"
         else empty end' |
-    while read -r kind bid ask wide; do
+    while read -r kind text; do
         case $kind in
-            quote) printf '%s  %s  %s%s\n' "$pair" "$bid" "$ask" "$([ "$wide" = true ] && echo '  wide')" ;;
-            gap) echo "quotes may be missing: $bid $ask $wide" >&2 ;;
+            quote)
+                read -r bid ask wide <<<"$text"
+                printf '%s  %s  %s%s\n' "$pair" "$bid" "$ask" "$([ "$wide" = true ] && echo '  wide')"
+                ;;
+            gap) echo "quotes may be missing: $text" >&2 ;;
         esac
     done

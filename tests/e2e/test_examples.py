@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import pytest
 
 from tests.support.command import ROOT, Command
 from tests.support.docs import SHELLS, blocks
+from tests.support.examples import DIED, GAP, best, build, needs_compiler, needs_jq, pretend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from tests.support.docs import Block
 
 ENDS = {"": 0, "refused": 2, "exit code 5": 5}
-COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-
-needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq")
 
 
 @pytest.fixture
@@ -62,13 +59,31 @@ def test_the_bash_loop_reads_quotes_and_ends_with_the_exit_code_of_krakenws(mark
     assert market.shell(f"bash '{loop}' DOG/CAT 3").code == 5
 
 
-@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+@needs_jq
+def test_the_bash_loop_says_when_quotes_may_be_missing_and_how_krakenws_ended(krakenws: Command) -> None:
+    pretend(krakenws, [best("1.0"), GAP])
+    done = krakenws.shell(f"bash '{ROOT / 'examples' / 'bash_loop.sh'}' XBT/USD 3")
+    assert (done.code, done.lines) == (DIED, ["XBT/USD  1.0  99.00000  wide"])
+    assert done.err == 'quotes may be missing: said "checksum"\n'
+
+
+@needs_compiler
 def test_the_cpp_example_reads_quotes_and_ends_with_the_exit_code_of_krakenws(market: Command) -> None:
-    source = ROOT / "examples" / "popen.cpp"
-    built = market.shell(f"'{COMPILER}' -std=c++17 -Wall -Wextra -Werror -o popen '{source}'")
-    assert built.code == 0, built.err
-    done = market.shell("./popen XBT/USD 3")
+    build(market, "popen")
+    done = market.shell("./popen XBT/USD 4")
     assert done.code == 0, done
     assert [line.split()[0] for line in done.lines] == ["XBT/USD"] * 3
     assert market.shell("./popen DOG/CAT 3").code == 5
     assert market.shell("./popen 'XBT/USD; echo' 3").code == 2
+
+
+@needs_compiler
+def test_the_cpp_example_says_when_there_is_no_quote_and_how_krakenws_ended(krakenws: Command) -> None:
+    build(krakenws, "popen")
+    pretend(krakenws, [best("1.0", "unverified"), best("2.0"), GAP])
+    done = krakenws.shell("./popen XBT/USD 4")
+    assert (done.code, done.lines) == (DIED, ["XBT/USD 2.0 99.00000"])
+    assert done.err == 'no quote until the next line: said "checksum"\n'
+    (krakenws.home / "pretended" / "krakenws").write_text("#!/bin/sh\nkill -KILL $$\n")
+    done = krakenws.shell("./popen XBT/USD 4")
+    assert (done.code, done.err) == (128 + 9, "krakenws was ended by signal 9\n")
