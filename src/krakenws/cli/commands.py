@@ -148,7 +148,7 @@ def _summarizer(context: Context, sink: Sink) -> Callable[[Summary], None] | Non
         return None
 
     def tell(event: Summary) -> None:
-        from krakenws.sinks.text import summary
+        from krakenws.sinks.sentences import summary
 
         context.note(summary(event))
 

@@ -119,6 +119,6 @@ def _tell(context: Context, met: Met) -> None:
 
         Json(context.out).write([met])
     else:
-        from krakenws.sinks.text import sentence
+        from krakenws.sinks.sentences import sentence
 
         context.out.write(f"{sentence(met, str)}\n".encode())

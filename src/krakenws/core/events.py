@@ -449,10 +449,13 @@ def doubt_of(event: object) -> str:
 def lag_of(event: Lagging) -> str:
     """Return what happened to a reader that is too slow, as a sentence."""
     if event.dropped is None:
-        return (
-            f"stdout was not read for {event.blocked_s or 0.0:.1f} s, and the socket waited with it;"
-            " the exchange may cut a connection that is not read: --overflow offers other ways"
+        advice = (
+            "--overflow exit ends the run when it takes longer"
+            if event.policy == "exit"
+            else "the exchange may cut a connection that is not read: --overflow offers other ways"
         )
+        waited = f"stdout was not read for {event.blocked_s or 0.0:.1f} s"
+        return f"{waited}, and the socket waited with it; {advice}"
     count = sum(item["count"] for item in event.dropped)
     what = f"{len(event.dropped)} feeds"
     if len(event.dropped) == 1:

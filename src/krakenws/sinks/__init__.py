@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from krakenws.net.poller import HasFileno
 
 FORMATS = ("text", "json", "transcript", "raw", "csv")
+COLUMNS = 100
+"""The widest line of text where there is no terminal to tell."""
 NOTICEABLE_S = 1.0
 """A wait for the reader that is worth a word."""
 _PIPE_BYTES = 1 << 18
@@ -101,6 +103,14 @@ def _wait_until_writable(fd: int) -> None:
         select.select((), (fd,), ())
 
 
+def columns_of(descriptor: int) -> int:
+    """Return how wide a line may be: as a terminal is, elsewhere 100 columns."""
+    try:
+        return os.get_terminal_size(descriptor).columns or COLUMNS  # 0: it does not know itself
+    except OSError:
+        return COLUMNS
+
+
 class Sink:
     """Takes what happened and writes it. Each method does nothing unless a format overrides it.
 
@@ -174,5 +184,5 @@ def open_sink(
         from krakenws.sinks.text import Text
 
         several = len({(item.entry.api, item.entry.name) for item in bound or ()}) > 1
-        return Text(out, color=color, channels=several)
+        return Text(out, color=color, channels=several, columns=lambda: columns_of(out.fd))
     raise UsageError(f"output {format!r} is not offered; choose from {', '.join(FORMATS)}")

@@ -2,6 +2,7 @@
 
 A line is a list of cells, a cell a list of (style, text). Everything passes through one `_render`, which
 escapes control characters, drops cells at the end that do not fit, cuts what still does not, and colours.
+No number is cut: one without its last digits is another number.
 Digits are the wire's: trailing zeros tell what precision a pair has.
 """
 
@@ -11,11 +12,12 @@ from time import localtime
 
 from krakenws.core import events
 from krakenws.core.violations import plain
-from krakenws.sinks import Sink
+from krakenws.sinks import COLUMNS, Sink
+from krakenws.sinks.sentences import sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from time import struct_time
     from typing import Any
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     Cell = list[tuple[str, str]]
 
-COLUMNS = 100
 _WIDEST = 24
 """A column does not grow beyond this: one monstrous number must not spoil all lines after it."""
 _KEPT = 5
@@ -59,6 +60,8 @@ _STYLES = {
 }
 _ANSWERS = (events.Pong, events.Reply, events.Rejected, events.Unanswered)
 """What a command ends with: a sentence alone, without the time."""
+_NOTHING = {"Order": "no open orders", "Fill": "no trades yet"}
+"""What a snapshot without rows says."""
 _OVER = frozenset({"closed", "canceled", "expired"})
 
 
@@ -72,7 +75,7 @@ class Text(Sink):
         color: bool = False,
         channels: bool = False,
         local: Callable[[float], struct_time] = localtime,
-        columns: int = COLUMNS,
+        columns: Callable[[], int] = lambda: COLUMNS,
     ) -> None:
         """Make one.
 
@@ -81,13 +84,14 @@ class Text(Sink):
             color: whether to colour.
             channels: name the channel in each line, for runs of several.
             local: gives the local time of epoch seconds.
-            columns: the widest a line may be.
+            columns: gives the widest a line may be, which changes with a window.
         """
         self._write = out.write
         self._color = color
         self._channels = channels
         self._local = local
-        self._columns = columns
+        self._measure = columns
+        self._columns = columns()
         self._align = _Columns()
         self._seen: dict[tuple[str, str, str], float] = {}
         self._orders: dict[str, Order] = {}
@@ -105,6 +109,7 @@ class Text(Sink):
 
     def write(self, events_: Sequence[Update | Event]) -> None:
         """Write lines for events; heartbeats have none."""
+        self._columns = self._measure()
         lines: list[str] = []
         for event in events_:
             if isinstance(event, events.Update):
@@ -123,11 +128,23 @@ class Text(Sink):
             rows = update.rows()
         except ValueError as error:
             return self._sentence(update.violation(error))
+        word, head = update.route.entry.rows, self._head(update)
+        if update.snapshot and not rows and word in _NOTHING:
+            return [self._render([*head, [(_DIM, _NOTHING[word])]])]
+        when = self._when_made(update, rows)
+        lines = []
+        for row in rows:
+            if when is not None:
+                head[0] = [(_DIM, when(row.timestamp))]
+            lines.append(self._render([*head, *self._layouts[word](update, row)]))
+        return lines
+
+    def _when_made(self, update: Update, rows: Sequence[Any]) -> Callable[[str], str] | None:
+        """Return what tells the time of rows that are older than the message that brought them, or None."""
         word = update.route.entry.rows
-        layout = self._layouts[word]
-        if update.snapshot and word == "Fill":  # trades of long ago: when they were made says more
-            return [self._render([[(_DIM, self._when(row.timestamp))], *layout(update, row)]) for row in rows]
-        return [self._render([*self._head(update), *layout(update, row)]) for row in rows]
+        if word == "Fill" and update.snapshot:  # of other days
+            return self._when
+        return self._moment if word == "Trade" and rows and rows[0].source else None
 
     def _head(self, update: Update) -> list[Cell]:
         cells: list[Cell] = [[(_DIM, self._time(update.received_ns))]]
@@ -226,7 +243,7 @@ class Text(Sink):
         return [[mark], *(self._levels(symbol, *side, room) for side in sides if side[2])]
 
     def _levels(self, symbol: str, name: str, style: str, levels: Sequence[Level], room: int) -> Cell:
-        """As many levels of one side as there is room for, and how many more there are."""
+        """As many levels of one side as fit, one price at the least, and how many more there are."""
         cell: Cell = [(_DIM, name)]
         room -= len(name)
         for index, level in enumerate(levels):
@@ -238,7 +255,9 @@ class Text(Sink):
             room -= len(gap) + len(price) + 1 + len(qty)
             if index and room < (len(more) if index + 1 < len(levels) else 0):
                 return [*cell, (_DIM, more)]
-            cell += [("", gap), (_DIM if gone else style, price), (_DIM if gone else "", f" {qty}")]
+            cell += [("", gap), (_DIM if gone else style, price)]
+            if index or room >= 0:
+                cell.append((_DIM if gone else "", f" {qty}"))
         return cell
 
     def _order(self, _: Update, row: Order) -> list[Cell]:
@@ -295,13 +314,17 @@ class Text(Sink):
     def _time(self, ns: int) -> str:
         second, rest_ns = divmod(ns, 1_000_000_000)
         at = self._local(second)
-        return f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d}.{rest_ns // 1_000_000:03d}"
+        clock = f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d}"
+        return clock if self._columns < COLUMNS else f"{clock}.{rest_ns // 1_000_000:03d}"
+
+    def _moment(self, timestamp: str) -> str:
+        """Return local time of RFC 3339 UTC."""
+        fraction = timestamp.partition(".")[2].rstrip("Z")
+        return self._time(_seconds(timestamp) * 1_000_000_000 + int(fraction[:9].ljust(9, "0")))
 
     def _when(self, timestamp: str) -> str:
         """Return local date and minute of RFC 3339 UTC."""
-        from datetime import datetime
-
-        at = self._local(int(datetime.fromisoformat(timestamp).timestamp()))
+        at = self._local(_seconds(timestamp))
         return f"{at.tm_year}-{at.tm_mon:02d}-{at.tm_mday:02d} {at.tm_hour:02d}:{at.tm_min:02d}"
 
     def _render(self, cells: list[Cell]) -> str:
@@ -318,10 +341,23 @@ class Text(Sink):
             room -= 1
         line = []
         for style, text in parts:
-            shown = text[:room]
-            room -= len(shown)
+            shown = text if len(text) <= room else _cut(text, room)
+            room = room - len(shown) if shown == text else 0
             line.append(f"\x1b[{style}m{shown}\x1b[0m" if style and self._color and shown else shown)
         return "".join(line) + ("" if fits else "…")
+
+
+def _cut(text: str, room: int) -> str:
+    """Return the beginning of a text, without the digits of a number that does not fit."""
+    cut = text[:room]
+    return cut.rstrip("0123456789.") if text[room] in "0123456789." else cut
+
+
+def _seconds(timestamp: str) -> int:
+    """Return the whole seconds since 1970 of RFC 3339 UTC."""
+    from datetime import datetime
+
+    return int(datetime.fromisoformat(timestamp).timestamp())
 
 
 def _width(cells: list[Cell]) -> int:
@@ -405,99 +441,3 @@ def _difference(ask: str, bid: str) -> str:
         return format(Decimal(ask) - Decimal(bid), "f")
     except (DecimalException, ValueError):
         return ""
-
-
-def sentence(event: Event, at: Callable[[int], str]) -> str:
-    """Return an event in words, or "" for a heartbeat.
-
-    Args:
-        event: anything but an update.
-        at: gives the time of wall-clock nanoseconds, as a person reads it.
-    """
-    match event:
-        case events.Connected():
-            return f"connected to {event.endpoint}"
-        case events.Disconnected():
-            return f"disconnected from {event.endpoint}: {event.cause}{_again(event.retry_in_s)}"
-        case events.Status():
-            return f"exchange {event.system}{event.version and f', version {event.version}'}"
-        case events.Pong():
-            return "pong" if event.round_trip_s is None else f"pong in {event.round_trip_s * 1000:.1f} ms"
-        case events.Subscribed():
-            return f"subscribed to {_what(event)}"
-        case events.Unsubscribed():
-            return f"unsubscribed from {_what(event)}"
-        case events.Deferred():
-            return f"waiting for {_what(event)}: {event.cause}{_again(event.retry_in_s)}"
-        case events.Refused():
-            return f"refused {_what(event)}: {event.error}"
-        case events.Gap():
-            missed = f"; {event.missed} messages missed" if event.missed else ""
-            return f"GAP {_what(event)}: {event.cause}{missed}{_span(event, at)}"
-        case events.Backfilled():
-            how = "" if event.complete else f", perhaps not all: {event.cause}"
-            return f"filled {_what(event)}: {event.trades} trades from REST{how}"
-        case events.Untrusted():
-            return f"UNTRUSTED {_what(event)}: {event.cause}, {event.resyncs} resubscriptions did not help"
-        case events.Summary():
-            return summary(event)
-        case events.Lagging():
-            return events.lag_of(event)
-        case events.Violation():
-            of = f" of {_what(event)}" if event.channel else ""
-            return f"broken frame{of}, {event.length_bytes} bytes: {event.cause}: {event.frame}"
-        case events.Met():
-            values = ", ".join(f"{v['symbol']} {v['quantity']} {v['value']}" for v in event.values)
-            held = "" if event.held_s is None else f", held for {event.held_s:.1f} s"
-            return f"met: {event.condition} ({values}{held})"
-        case events.Reply():
-            said = "validated, NOT placed" if event.validated else "accepted"
-            of = f" of {event.order}" if event.order else ""
-            found = f", found: {event.found}" if event.found else ""
-            return f"{said}: {_result(event.method, event.result)}{of}{found}"
-        case events.Rejected():
-            return f"{event.order} refused: {event.error}".lstrip()
-        case events.Unanswered():
-            return f"outcome unknown: {event.hint}"
-    return ""
-
-
-def summary(event: events.Summary) -> str:
-    """Return what one endpoint brought, in a sentence: all channels together, then what went wrong."""
-    counts: dict[str, int] = {}
-    for channel in event.channels:
-        for name in events.Tally.NAMES:
-            counts[name] = counts.get(name, 0) + channel[name]
-    received = counts.pop("received", 0)
-    told = [f"{value} {name}" for name, value in counts.items() if value]
-    if event.violations:
-        told.append(f"{event.violations} violations")
-    if event.connections > 1:
-        told.append(f"{event.connections} connections, {event.down_s:.1f} s without one")
-    frames = "1 data frame" if received == 1 else f"{received} data frames"
-    return f"{event.endpoint}: {frames}" + (f": {', '.join(told)}" if told else "")
-
-
-def _again(retry_in_s: float | None) -> str:
-    if retry_in_s is None:
-        return ""
-    return f"; trying again {'now' if retry_in_s < 0.05 else f'in {retry_in_s:.1f} s'}"
-
-
-def _what(event: Any) -> str:
-    return f"{event.channel} {event.symbol}".strip()
-
-
-def _span(gap: events.Gap, at: Callable[[int], str]) -> str:
-    if gap.to_ns is not None:
-        return f"; nothing to trust from {at(gap.from_ns or gap.to_ns)} to {at(gap.to_ns)}"
-    return "" if gap.from_ns is None else f"; not to be trusted since {at(gap.from_ns)}"
-
-
-def _result(method: str, result: Mapping[str, Any]) -> str:
-    """The exchange's own phrase first, where it has one; then ids and figures by name."""
-    rest = dict(result)
-    phrase = rest.pop("descr", method)
-    names = {"order_id": "order", "original_order_id": "instead of"}
-    told = ", ".join(f"{names.get(name, name)} {value}" for name, value in rest.items())
-    return f"{phrase} ({told})" if told else str(phrase)

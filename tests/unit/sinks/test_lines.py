@@ -16,6 +16,7 @@ from time import gmtime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from krakenws.core import events
 from krakenws.core.catalog import CHANNEL, PRIVATE, Bound, Entry
@@ -576,6 +577,64 @@ def test_text_is_never_wider_than_its_columns() -> None:
         events.Rejected(NOW, "addOrder", 7, long * 3),
     )
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("columns", range(30, 100, 3))
+def test_on_a_narrow_terminal_no_line_wraps_and_no_number_loses_digits(columns: int) -> None:
+    numbers = {"64000.10000", "0.01000000", "64010.20000", "2.00000000", "64010.30000", "3.00000000"}
+    lines = seen(
+        update_of(TRADES),
+        update_of('[1,["64010.20000","64010.30000","1.5","2.00000000","3.00000000"],"spread","XBT/USD"]'),
+        columns=lambda: columns,
+    )
+    assert max(map(len, lines)) <= columns
+    shown = {word.rstrip("…") for line in lines for word in line.split() if word[0].isdigit() and "." in word}
+    assert {number for number in shown if ":" not in number} - numbers - {"0.10000"} == set()
+
+
+def test_80_columns_show_both_sides_of_a_book_and_of_a_spread() -> None:
+    ask, bid = '["64010.20000","2.00000000","1.5"]', '["64000.10000","1.00000000","1.5"]'
+    both = f'[1,{{"a":[{ask}]}},{{"b":[{bid}]}},"book-10","XBT/USD"]'
+    (book,) = seen(update_of(both, "verified"), columns=lambda: 60)
+    assert book == "05:10:23  XBT/USD  ✓  ask 64010.20000  bid 64000.10000"
+    spread = '[1,["64010.20000","64010.30000","1.5","2.00000000","3.00000000"],"spread","XBT/USD"]'
+    (line,) = seen(update_of(spread), columns=lambda: 80)
+    assert "2.00000000 bid 64010.20000  64010.30000 ask    3.00000000" in line
+
+
+def test_a_wide_terminal_is_used_and_a_window_may_change() -> None:
+    widths = iter([100, 60, 160])
+    out = Memory()
+    text = Text(out, local=gmtime, columns=lambda: next(widths))
+    broken = events.Violation(NOW, "c", "x" * 200, 9, "ab12", 1)
+    text.write([broken])
+    text.write([broken])
+    assert [len(line) for line in out.text.splitlines()] == [60, 160]
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        ('[[],"openOrders",{"sequence":1}]', "05:10:23.123  no open orders"),
+        ('[[],"ownTrades",{"sequence":1}]', "05:10:23.123  no trades yet"),
+    ],
+)
+def test_a_snapshot_of_nothing_says_so(frame: str, said: str) -> None:
+    assert seen(update_of(frame)) == [said]
+
+
+def test_trades_filled_in_from_rest_show_when_they_were_made() -> None:
+    missed = Updates()(TRADES, received_ns=RECEIVED_NS + 3_000_000_000)
+    rows = [structs.replace(row, source="backfill") for row in missed.rows()]
+    (line,) = seen(Update(missed.route, b"", missed.received_ns, False, None, rows))
+    assert line.startswith("05:10:23.101  XBT/USD")
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"), [("block", "--overflow offers other ways"), ("exit", "--overflow exit ends the run")]
+)
+def test_advice_on_a_slow_reader_fits_the_policy(policy: str, said: str) -> None:
+    assert said in events.lag_of(events.Lagging(NOW, policy, NOW, 2.0, 2.0))
 
 
 @pytest.mark.parametrize("length", range(95, 106))
