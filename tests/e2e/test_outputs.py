@@ -263,6 +263,20 @@ def test_decode_verifies_every_book_line_of_the_capture(krakenws: Command, captu
     assert books[0]["received"].startswith("2021-04-17T16:4")
 
 
+def test_decode_tells_the_api_by_the_first_frame(krakenws: Command, captures: Path) -> None:
+    capture = str(captures / "v2_private_2024.jsonl")
+    told, found = (krakenws.run("decode", capture, "-ojson", *more) for more in (["--api", "2"], []))
+    assert "update" in [event["event"] for event in told.events]
+    assert [event["event"] for event in found.events] == [event["event"] for event in told.events]
+
+
+def test_decode_of_a_file_without_frames_says_so(krakenws: Command, captures: Path) -> None:
+    result = krakenws.run("decode", str(captures / "rest_assetpairs_2021.jsonl"))
+    assert (result.code, result.out) == (0, "")
+    assert "rest_assetpairs_2021.jsonl has no frame of the WebSocket API" in result.err
+    assert "standard input has no frame" in krakenws.run("decode", stdin=b"\n").err
+
+
 def test_decode_reads_standard_input_and_bare_frames(krakenws: Command) -> None:
     frames = f"{GREETING}\n{TICKER}\n\n{TRADE}\n"
     result = krakenws.run("decode", "-", "-ojson", stdin=frames)

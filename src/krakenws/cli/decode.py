@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LATEST_S = 253_402_300_800
 """The year 10000: no RFC 3339 text says a later time."""
+_V2 = re.compile(rb'"(?:method|channel)"[ \t]*:')
 _TOKEN = re.compile(rb'("token"[ \t]*:[ \t]*")((?:[^"\\]|\\.)+)')
 
 
@@ -51,20 +52,19 @@ def _decode(context: Context, path: str) -> None:
     """Write what the frames of a file say; `-` is standard input.
 
     A line is a frame as received, or a recorded `{"t", "dir", "frame"}`; REST answers among them are skipped.
-    `received` is the recorded time, else the time of decoding.
+    `received` is the recorded time, else the time of decoding. Without `--api` the first frame tells whose
+    they are.
     """
-    options, redactor, settings = context.options, context.redactor, context.settings
+    options, settings = context.options, context.settings
     sink = context.open_sink(None)
     api, count = settings.get("api"), settings.get("count")
-    dialect = dialect_of(api if isinstance(api, int) else 1)
-    protocol = ClientProtocol(dialect, options, path, jitter=lambda: 0.0, adopt=True)
     left = count if isinstance(count, int) else None
-    for line_number, line in enumerate(_lines(path), start=1):
-        sent, frame, received_ns = _read(line, line_number, path)
-        if not frame:
-            continue
-        if not options.show_token:
-            frame = redactor.clean_bytes(_without_token(frame, redactor))
+    protocol = None
+    for sent, frame, received_ns in _frames(context, path):
+        if protocol is None or api is None:
+            api = api or _api_of(frame)
+            dialect = dialect_of(api if isinstance(api, int) else 1)
+            protocol = ClientProtocol(dialect, options, path, jitter=lambda: 0.0, adopt=True)
         if sent:
             sink.sent([frame])
             continue
@@ -80,6 +80,26 @@ def _decode(context: Context, path: str) -> None:
             if left <= 0:
                 break
     sink.close()
+    if protocol is None:
+        context.note(f"{'standard input' if path == '-' else path} has no frame of the WebSocket API")
+
+
+def _api_of(frame: bytes) -> int | None:
+    """Return the API that a frame is of, as far as it tells. Source: v1.md 1, v2.md 1: how messages look."""
+    if frame[:1] == b"[":
+        return 1
+    return 2 if _V2.search(frame) else 1 if b'"event"' in frame else None
+
+
+def _frames(context: Context, path: str) -> Iterator[tuple[bool, bytes, int]]:
+    """Give whether a frame was sent, the frame without the tokens in it, and when it was received."""
+    redactor = context.redactor
+    for line_number, line in enumerate(_lines(path), start=1):
+        sent, frame, received_ns = _read(line, line_number, path)
+        if frame and not context.options.show_token:
+            frame = redactor.clean_bytes(_without_token(frame, redactor))
+        if frame:
+            yield sent, frame, received_ns
 
 
 def _lines(path: str) -> Iterator[bytes]:

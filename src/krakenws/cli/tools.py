@@ -116,7 +116,10 @@ TOOLS: tuple[Tool, ...] = (
         "Read recorded frames and print them in any output format; no network.",
         "decode [FILE|-]",
         ("decode frames.jsonl -o json", "krakenws book XBT/USD -o raw | krakenws decode -o csv"),
-        ('one frame a line, or lines of {"t": SECONDS, "dir": "in"|"out", "frame": TEXT}',),
+        (
+            'one frame a line, or lines of {"t": SECONDS, "dir": "in"|"out", "frame": TEXT}',
+            "the first frame tells which API they are of, unless --api does",
+        ),
     ),
     Tool(
         "session",
