@@ -34,30 +34,33 @@ lint: $(READY) ## check format, lint rules, types, layers, spelling, dependencie
 	$(BIN)/codespell
 	$(BIN)/deptry src
 
-check: lint ## what CI runs: lint, then the tests with branch coverage
+check: lint ## what CI runs: lint, the tests with branch coverage, a short form of the benchmarks
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run $(TEST)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	$(BIN)/python benchmarks/run.py --check
 
 format: $(READY) ## format the code and mend what ruff can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(READY) ## measure throughput and start-up beside rivals in the same run
+bench: $(READY) ## measure krakenws beside its rivals (ARGS=--quick, ARGS='--only session', ARGS=--check)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-# One lock for every platform and Python (hence the markers); uv is needed for nothing else.
+# One lock for every platform and Python (hence the markers), one more for each environment of the benchmarks'
+# rivals; uv is needed for nothing else.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-config \
-	--custom-compile-command 'make lock' pyproject.toml
+	--custom-compile-command 'make lock'
 
 lock: $(READY) ## resolve requirements/*.txt again (ARGS=--upgrade takes newer versions)
 	@$(BIN)/pip install -qq uv
-	$(LOCK) $(ARGS) --output-file requirements/run.txt
-	$(LOCK) $(ARGS) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(LOCK) $(ARGS) pyproject.toml --output-file requirements/run.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	set -e; for rivals in benchmarks/requirements/*.in; do $(LOCK) $(ARGS) $$rivals --output-file $${rivals%.in}.txt; done
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) benchmarks/.rivals build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements/dev.txt pyproject.toml

@@ -1,21 +1,23 @@
-"""What a verified v1 book update costs: krakenws's `Book` beside three plainer ones.
+"""What a verified v1 book update costs: krakenws's `Book` beside what one would write or install instead.
 
-    PYTHONPATH=src python benchmarks/book.py
+    PYTHONPATH=src python benchmarks/book.py [DEPTH]
 
 Every book gets the same frames, made here, and must find the same checksums. Then they take turns, and the
 best of their rounds counts: read the ratios, microseconds belong to one machine. Last come the time of a
-whole snapshot and the memory of a level, for the deepest book.
+whole snapshot and the memory of a level, for the deepest book. With a DEPTH, microseconds come as JSON.
 """
 # ruff: noqa: D102 - every book has the three methods of Verifiable
 
 from __future__ import annotations
 
 import importlib
+import json
 import random
 import sys
 import time
 import tracemalloc
 from bisect import bisect_left, insort
+from decimal import Decimal
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
@@ -122,6 +124,32 @@ class SortedDictBook(SortingBook):
         return checksum_of(level for side in self.sorted for level in side.values()[:10])
 
 
+class OrderBookBook:
+    """The library `order-book`, written in C, as cryptofeed uses it."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+
+    def snapshot(self, asks: Levels, bids: Levels) -> None:
+        self.book: Any = importlib.import_module("order_book").OrderBook(
+            max_depth=self.depth, checksum_format="KRAKEN", max_depth_strict=self.depth != DEPTHS[-1]
+        )
+        self.update(asks, bids)
+
+    def update(self, asks: Levels, bids: Levels) -> None:
+        for side, changes in ((self.book.asks, asks), (self.book.bids, bids)):
+            for price, qty, *_ in changes:
+                key, size = Decimal(price), Decimal(qty)
+                if size:
+                    side[key] = size
+                elif key in side:
+                    del side[key]
+
+    def checksum(self) -> int:
+        found: int = self.book.checksum()
+        return found
+
+
 def market(depth: int, frames: int) -> tuple[Frame, list[Frame]]:
     """Make a snapshot and updates as Kraken sends them.
 
@@ -202,23 +230,39 @@ def _seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    makers: dict[str, Callable[[int], Verifiable]] = {
+def makers() -> dict[str, Callable[[int], Verifiable]]:
+    """Return all books that can be made here."""
+    found: dict[str, Callable[[int], Verifiable]] = {
         "krakenws": lambda depth: Book("XBT/USD", depth),
         "dict + bisect": BisectingBook,
         "dict + sort": SortingBook,
     }
     if find_spec("sortedcontainers"):
-        makers["sortedcontainers"] = SortedDictBook
+        found["sortedcontainers"] = SortedDictBook
+    if find_spec("order_book"):
+        found["order-book"] = OrderBookBook
+    return found
+
+
+def best_of(depth: int, rounds: int) -> dict[str, float]:
+    """Return microseconds an update, by book."""
+    snapshot, updates = market(depth, FRAMES)
+    books = {name: make(depth) for name, make in makers().items()}
+    require_agreement(list(books.values()), snapshot, updates[: FRAMES // 10])
+    best = dict.fromkeys(books, float("inf"))
+    for _ in range(rounds):
+        for name, book in books.items():
+            best[name] = min(best[name], time_a_round(book, snapshot, updates))
+    return best
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        print(json.dumps(best_of(int(sys.argv[1]), 1)))
+        return
     print(f"{'depth':>5}  {'book':<18}{'µs/update':>10}  times krakenws")
     for depth in DEPTHS:
-        snapshot, updates = market(depth, FRAMES)
-        books = {name: make(depth) for name, make in makers.items()}
-        require_agreement(list(books.values()), snapshot, updates[: FRAMES // 10])
-        best = dict.fromkeys(books, float("inf"))
-        for _ in range(ROUNDS):
-            for name, book in books.items():
-                best[name] = min(best[name], time_a_round(book, snapshot, updates))
+        best = best_of(depth, ROUNDS)
         for name, cost in best.items():
             print(f"{depth:>5}  {name:<18}{cost:>10.2f}  {cost / best['krakenws']:.1f}")
     report_a_deep_book()

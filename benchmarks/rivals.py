@@ -1,6 +1,8 @@
-"""The clients krakenws is measured beside: each receives until the close frame and writes a line a frame.
+"""The clients krakenws is measured beside: each sends a frame, then writes a line for each it receives.
 
-    python benchmarks/rivals.py floor|plain|original|original-blind URL SUBSCRIBE_FRAME [CAFILE]
+    python benchmarks/rivals.py floor|plain|original|original-blind URL FRAME CAFILE [TEXT]
+
+The close frame ends them; `original` also leaves as soon as a frame contains TEXT. CAFILE may be empty.
 
 floor: the least that plain Python can do: a socket, frames cut by an index loop, one write a read, no checks.
 plain: what one writes with the `websockets` library: `recv`, `json.loads`, `print`.
@@ -35,7 +37,7 @@ def masked(payload: bytes) -> bytes:
     return head + bytes(4) + payload
 
 
-def connect(url: str, subscribe: str, cafile: str | None) -> tuple[Read, bytes]:
+def connect(url: str, subscribe: str, cafile: str) -> tuple[Read, bytes]:
     """Return what reads from a subscribed connection, and what has come with the upgrade's answer."""
     scheme, _, rest = url.partition("://")
     authority, _, path = rest.partition("/")
@@ -54,7 +56,7 @@ def connect(url: str, subscribe: str, cafile: str | None) -> tuple[Read, bytes]:
     return read, data.partition(b"\r\n\r\n")[2]
 
 
-def _in_tls(sock: socket.socket, host: str, cafile: str | None) -> tuple[Read, Send]:
+def _in_tls(sock: socket.socket, host: str, cafile: str) -> tuple[Read, Send]:
     """TLS in memory, so that all records of a read leave together."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = ssl.create_default_context(cafile=cafile).wrap_bio(incoming, outgoing, server_hostname=host)
@@ -85,7 +87,7 @@ def _in_tls(sock: socket.socket, host: str, cafile: str | None) -> tuple[Read, S
     return read, send
 
 
-def floor(url: str, subscribe: str, cafile: str | None) -> None:
+def floor(url: str, subscribe: str, cafile: str) -> None:
     read, data = connect(url, subscribe, cafile)
     write = os.write
     while True:
@@ -111,7 +113,7 @@ def floor(url: str, subscribe: str, cafile: str | None) -> None:
         data = data[at:] + read()
 
 
-def plain(url: str, subscribe: str, cafile: str | None) -> None:
+def plain(url: str, subscribe: str, cafile: str) -> None:
     from json import loads
 
     from websockets.exceptions import ConnectionClosed
@@ -127,22 +129,24 @@ def plain(url: str, subscribe: str, cafile: str | None) -> None:
             pass
 
 
-def original(url: str, subscribe: str, cafile: str | None, *, blind: bool = False) -> None:
+def original(url: str, frame: str, cafile: str, *, blind: bool = False, until: str = "") -> None:
     library: Any = import_module("websocket")
     tls = {"ca_certs": cafile} if cafile else None
     connection = library.create_connection(url, sslopt=tls, skip_utf8_validation=blind)
-    connection.send(subscribe)
+    connection.send(frame)
     while message := connection.recv():
         print("WebSocket -> Client: %s" % message)  # noqa: UP031 - as the original has it
+        if until and until in message:
+            connection.close()
+            return
 
 
 def main() -> None:
-    name, url, subscribe, *more = sys.argv[1:]
-    cafile = more[0] if more else None
+    name, url, frame, cafile, *more = sys.argv[1:]
     if name.startswith("original"):
-        original(url, subscribe, cafile, blind=name.endswith("-blind"))
+        original(url, frame, cafile, blind=name.endswith("-blind"), until="".join(more))
     else:
-        {"floor": floor, "plain": plain}[name](url, subscribe, cafile)
+        {"floor": floor, "plain": plain}[name](url, frame, cafile)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
     python benchmarks/server.py CAFILE
 
 serves `ws` and `wss` until its stdin ends, writes the authority to trust into CAFILE, and prints its ports as
-JSON. A client that subscribes at `/COUNT` gets the ack, the first frame, after a pause (what a client imports
-at its first data is start-up) COUNT frames in large writes, and a close frame. At `/COUNT/RATE` each frame is
-a write of its own, RATE in a second, and bears the moment it left. Pings are answered.
+JSON. A client that subscribes gets the ack, the first frame, after a pause (what a client imports at its
+first data is start-up) the flood, and a close frame. Pings are answered. The path, `/COUNT/WORD/WORD…`, says
+how many frames a flood has, and more:
+
+    single         each frame is a write, and so a TLS record, of its own; else they come in large writes
+    rate=N         each is a write of its own, N in a second, and bears the moment it left
+    unasked=NAME   the channel comes without a subscription
 
 Each flood is told on stdout as JSON: when it began, in nanoseconds of the monotonic clock.
-
-One connection at a time: nothing here should take a processor from those who are measured.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import threading
 import time
 from base64 import b64encode
 from hashlib import sha1
-from itertools import accumulate
+from itertools import accumulate, cycle, islice, pairwise
 from os.path import abspath, dirname
 
 sys.path.append(dirname(dirname(abspath(__file__))))  # behind the package, whose name krakenws.py bears
@@ -56,10 +58,15 @@ class Flood:
     """A stream as bytes on the wire, any number of its frames at hand without work."""
 
     def __init__(self, source: Stream) -> None:
-        cycle = [frame(payload) for payload in source.cycle]
+        frames = [frame(payload) for payload in source.cycle]
         self.first = frame(source.first)
-        self._ends = [0, *accumulate(map(len, cycle))]
-        self._wire = b"".join(cycle)
+        self._ends = [0, *accumulate(map(len, frames))]
+        self._wire = b"".join(frames)
+
+    def frames(self, count: int) -> Iterator[memoryview]:
+        """Give so many frames, one by one."""
+        wire, spans = memoryview(self._wire), pairwise(self._ends)
+        yield from (wire[at:end] for at, end in islice(cycle([*spans]), count))
 
     def writes(self, count: int) -> Iterator[memoryview]:
         """Give the bytes of so many frames, in large pieces."""
@@ -76,13 +83,15 @@ class Connection:
         self._sock = sock
         self._floods = floods
         self._received = b""
-        path = self._upgrade()
-        self._count, _, rate = path.strip("/").partition("/")
-        self._rate = float(rate or 0.0)
+        count, *words = self._upgrade().removeprefix("/").split("/")
+        self._count = int(count or 0)
+        self._wanted = {name: value for name, _, value in (word.partition("=") for word in words)}
 
     def run(self) -> None:
         """Serve it until it leaves."""
         self._sock.sendall(frame(_GREETING))
+        if unasked := self._wanted.get("unasked"):
+            self._flood(unasked)
         while (message := self._message()) is not None:
             if message.get("event") == "ping":
                 pong = {"event": "pong", **{k: v for k, v in message.items() if k == "reqid"}}
@@ -140,22 +149,24 @@ class Connection:
             self._sock.sendall(
                 frame(json.dumps({**ack, "pair": pair, "subscription": subscription}).encode())
             )
-        flood = self._floods[channel]
+        self._flood(channel)
+
+    def _flood(self, channel: str) -> None:
+        flood, count = self._floods[channel], self._count
         self._sock.sendall(flood.first)
-        count = int(self._count)
         time.sleep(PAUSE_S if count else 0.0)
         print(json.dumps({"began_ns": time.monotonic_ns()}), flush=True)
-        if self._rate:
-            self._send_paced(count)
+        if rate := self._wanted.get("rate"):
+            self._send_paced(count, float(rate))
         else:
-            for piece in flood.writes(count):
+            for piece in flood.frames(count) if "single" in self._wanted else flood.writes(count):
                 self._sock.sendall(piece)
         self._sock.sendall(frame(b"\x03\xe8", _CLOSE))
 
-    def _send_paced(self, count: int) -> None:
+    def _send_paced(self, count: int, rate: float) -> None:
         began = time.monotonic()
         for number in range(count):
-            wait = began + number / self._rate - time.monotonic()
+            wait = began + number / rate - time.monotonic()
             if wait > 0.0:
                 time.sleep(wait)
             self._sock.sendall(frame(stamped_trade(time.monotonic_ns())))
@@ -171,19 +182,23 @@ def _tls(cafile: str) -> ssl.SSLContext:
     return context
 
 
-def _serve(listener: socket.socket, tls: ssl.SSLContext | None, floods: dict[str, Flood]) -> None:
+def _listen(listener: socket.socket, tls: ssl.SSLContext | None, floods: dict[str, Flood]) -> None:
     while True:
         sock, _ = listener.accept()
-        sock.settimeout(PATIENCE_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            if tls is not None:
-                sock = tls.wrap_socket(sock, server_side=True)
-            Connection(sock, floods).run()
-        except OSError:
-            pass  # clients leave as they like; who measures looks at their output
-        finally:
-            sock.close()
+        threading.Thread(target=_serve, args=(sock, tls, floods), daemon=True).start()
+
+
+def _serve(sock: socket.socket, tls: ssl.SSLContext | None, floods: dict[str, Flood]) -> None:
+    sock.settimeout(PATIENCE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        if tls is not None:
+            sock = tls.wrap_socket(sock, server_side=True)
+        Connection(sock, floods).run()
+    except OSError:
+        pass  # clients leave as they like; who measures looks at their output
+    finally:
+        sock.close()
 
 
 def main() -> None:
@@ -192,7 +207,7 @@ def main() -> None:
     for scheme, tls in (("ws", None), ("wss", _tls(sys.argv[1]))):
         listener = socket.create_server(("127.0.0.1", 0))
         ports[scheme] = listener.getsockname()[1]
-        threading.Thread(target=_serve, args=(listener, tls, floods), daemon=True).start()
+        threading.Thread(target=_listen, args=(listener, tls, floods), daemon=True).start()
     print(json.dumps(ports), flush=True)
     sys.stdin.read()
 

@@ -1,10 +1,6 @@
-"""A round trip of `addOrder validate=true` through a warm session, beside a plain socket client's.
+"""A round trip through a warm `session`: a line on its stdin, the answer's line on its stdout.
 
-    python benchmarks/session.py [ROUNDS]
-
-All take turns, order by order, against one sandbox: the plain client sends the frame and waits for the frame
-that answers it; the session is given a line and answers with one, on pipes and on a Unix socket. What is
-compared is medians of the same run.
+A ping goes to the load generator, which answers at once; an order that is only validated goes to the sandbox.
 """
 
 from __future__ import annotations
@@ -12,137 +8,245 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from itertools import cycle
-from pathlib import Path
-from statistics import median
+from contextlib import ExitStack, contextmanager
+from itertools import count, cycle
 from tempfile import TemporaryDirectory
+from threading import Timer
 from typing import TYPE_CHECKING
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # behind the package, whose name krakenws.py bears
-
+from benchmarks.arena import KRAKENWS
+from benchmarks.contest import Column, Contest, FailedError
+from benchmarks.process import DEADLINE_S
 from benchmarks.sandbox import Socket, exchange, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-    Ask = Callable[[str, int], bytes]
-    """Sends an order of a pair under a number; returns its answer."""
+    from benchmarks.arena import Arena
 
-ROUNDS = 200
-WARM_UP = 20
-PAIRS = (
+    Ask = Callable[[int], bytes]
+    """Asks under a number; returns what came up to the answer."""
+
+_WARM_UP = 10
+_PAIRS = (
     *("XBT/USD", "ETH/USD", "XBT/EUR", "ETH/EUR", "SOL/USD", "XRP/USD", "ADA/USD", "XDG/USD", "LTC/USD"),
     *("DOT/USD", "LINK/USD", "BCH/USD", "ATOM/USD", "UNI/USD"),
 )
 """Each has a rate counter of its own, and a validated order counts as well."""
-FIELDS = '"type":"buy","ordertype":"limit","price":"1","volume":"100","validate":"true"'
-KRAKENWS = [sys.executable, "-P", "-m", "krakenws"]
+_ORDER = '"type":"buy","ordertype":"limit","price":"1","volume":"100","validate":"true"'
 
 
-def plain(told: dict[str, str]) -> Ask:
-    """Return a plain client that is connected."""
-    desk, token = Socket(told["private"]), token_of(told)
+class RoundTrip(Contest):
+    """Questions that are asked one at a time, of contestants that stay open for a round.
 
-    def ask(pair: str, number: int) -> bytes:
-        desk.send(f'{{"event":"addOrder","token":"{token}","pair":"{pair}",{FIELDS},"reqid":{number}}}')
-        return desk.wait_for(b'"addOrderStatus"')
+    Args:
+        trips: questions a turn.
+    """
 
-    return ask
+    columns = (Column("p50", "p50 µs", "{:,.0f}"), Column("p99", "p99 µs", "{:,.0f}"))
+    answered: tuple[bytes, ...]
+    """One of these is in each answer."""
+
+    def __init__(self, trips: int) -> None:
+        self.turns = 3
+        self._trips = trips
+        self._numbers = count(1)
+        self._asks: dict[str, Ask] = {}
+        self._stack = ExitStack()
+
+    def open(self, who: str) -> AbstractContextManager[Ask]:
+        """Start a contestant."""
+        raise NotImplementedError
+
+    def prepare(self, who: str) -> None:
+        """See that it can take part."""
+        with self.staged():
+            self._warm(who)
+
+    @contextmanager
+    def staged(self) -> Iterator[None]:
+        """Keep whoever is opened until the round ends."""
+        with ExitStack() as self._stack:
+            self._asks = {}
+            yield
+
+    def _warm(self, who: str) -> Ask:
+        if who not in self._asks:
+            ask = self._asks[who] = self._stack.enter_context(self.open(who))
+            for _ in range(_WARM_UP):
+                ask(next(self._numbers))
+        return self._asks[who]
+
+    def measure(self, who: str) -> dict[str, float]:
+        """Return percentiles in microseconds."""
+        ask, took_us = self._warm(who), []
+        for _ in range(self._trips):
+            number = next(self._numbers)
+            began_ns = time.perf_counter_ns()
+            answer = ask(number)
+            took_us.append((time.perf_counter_ns() - began_ns) / 1000)
+            if not any(text in answer for text in self.answered):
+                raise FailedError(f"answered {answer.decode()}")
+        took_us.sort()
+        return {"p50": took_us[len(took_us) // 2], "p99": took_us[len(took_us) * 99 // 100]}
 
 
-def line(pair: str, number: int) -> bytes:
-    """Return the line of an order."""
-    return f'{{"id":{number},"do":"addOrder","pair":"{pair}",{FIELDS}}}\n'.encode()
+class Pings(RoundTrip):
+    """A ping to the load generator."""
+
+    name = "session ping"
+    contestants = ("session", "websocat", "socket")
+    references = ("websocat", "socket")
+    answered = (b'"pong"',)
+
+    def __init__(self, arena: Arena, trips: int) -> None:
+        super().__init__(trips)
+        self._arena = arena
+
+    def open(self, who: str) -> AbstractContextManager[Ask]:
+        """Start a contestant."""
+        url = self._arena.url("ws", "")
+        if who == "socket":
+            return _asking(Socket(url), lambda number: (_ping(number), _reqid(number)))
+        if who == "websocat":
+            argv = self._arena.websocat("ws", "")
+            return _piped(argv, self._arena.environ, _ping, _reqid)
+        environ = {**self._arena.environ, "KRAKENWS_PUBLIC_URL": url}
+        return _piped([KRAKENWS, "session", "-q"], environ, lambda n: f'{{"id":{n},"do":"ping"}}', _id)
 
 
-def answered(read: Callable[[], bytes], number: int) -> bytes:
-    """Read on until the answer of that number."""
-    mark, data = f'"id":{number},'.encode(), b""
-    while mark not in data or not data.endswith(b"\n"):
-        data += read()
-    return data
+class Orders(RoundTrip):
+    """`addOrder validate=true` to the sandbox; the session also checks it, and writes it to its journal."""
+
+    name = "session addOrder"
+    contestants = ("session", "session --listen", "socket")
+    references = ("socket",)
+    answered = (b'"ok"', b'"accepted"')
+
+    def __init__(self, trips: int) -> None:
+        super().__init__(trips)
+        self._environ: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self._pairs = cycle(_PAIRS)
+
+    @contextmanager
+    def staged(self) -> Iterator[None]:
+        """Run a sandbox beside the contestants."""
+        with (
+            exchange("--pairs", ",".join(_PAIRS), "--rate", "1") as (_, self._told),
+            TemporaryDirectory() as home,
+            super().staged(),
+        ):
+            self._environ = {
+                "PATH": os.environ["PATH"],
+                "HOME": home,
+                "KRAKENWS_PUBLIC_URL": self._told["public"],
+                "KRAKENWS_PRIVATE_URL": self._told["private"],
+                "KRAKENWS_REST_URL": self._told["REST"],
+                "KRAKEN_API_KEY": self._told["API key"],
+                "KRAKEN_API_SECRET": self._told["API secret"],
+            }
+            yield
+
+    def _line(self, number: int) -> str:
+        return f'{{"id":{number},"do":"addOrder","pair":"{next(self._pairs)}",{_ORDER}}}'
+
+    def open(self, who: str) -> AbstractContextManager[Ask]:
+        """Start a contestant."""
+        if who == "session":
+            return _piped([KRAKENWS, "session", "-q"], self._environ, self._line, _id)
+        if who == "session --listen":
+            return self._served()
+        token = token_of(self._told)
+        head = f'{{"event":"addOrder","token":"{token}",{_ORDER}'
+        return _asking(
+            Socket(self._told["private"]),
+            lambda number: (
+                f'{head},"pair":"{next(self._pairs)}","reqid":{number}}}',
+                b'"addOrderStatus"',
+            ),
+        )
+
+    @contextmanager
+    def _served(self) -> Iterator[Ask]:
+        """Run a session on a Unix socket."""
+        path = f"{self._environ['HOME']}/socket"
+        argv = [KRAKENWS, "session", "-q", "--listen", f"unix:{path}"]
+        with _running(argv, self._environ) as process, socket.socket(socket.AF_UNIX) as client:
+            assert process.stdout is not None
+            process.stdout.readline()
+            client.settimeout(DEADLINE_S)
+            client.connect(path)
+
+            def ask(number: int) -> bytes:
+                client.sendall(self._line(number).encode() + b"\n")
+                return _answer(lambda: client.recv(65536), _id(number))
+
+            yield ask
+
+
+def _ping(number: int) -> str:
+    return f'{{"event":"ping","reqid":{number}}}'
+
+
+def _reqid(number: int) -> bytes:
+    return f'"reqid": {number}}}'.encode()
+
+
+def _id(number: int) -> bytes:
+    return f'"id":{number},'.encode()
 
 
 @contextmanager
-def session(environ: dict[str, str]) -> Iterator[Ask]:
-    """Run a session on pipes."""
-    with subprocess.Popen(
-        [*KRAKENWS, "session", "-q"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
-    ) as process:
+def _asking(client: Socket, question: Callable[[int], tuple[str, bytes]]) -> Iterator[Ask]:
+    """Ask on a plain socket, in this process: the least there is."""
+
+    def ask(number: int) -> bytes:
+        text, mark = question(number)
+        client.send(text)
+        return client.wait_for(mark)
+
+    with client.socket:
+        yield ask
+
+
+@contextmanager
+def _piped(
+    argv: list[str], environ: dict[str, str], line: Callable[[int], str], mark: Callable[[int], bytes]
+) -> Iterator[Ask]:
+    """Ask a process by a line, and wait for the line that bears a mark."""
+    with _running(argv, environ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         to, from_ = process.stdin.fileno(), process.stdout.fileno()
 
-        def ask(pair: str, number: int) -> bytes:
-            os.write(to, line(pair, number))
-            return answered(lambda: os.read(from_, 65536), number)
+        def ask(number: int) -> bytes:
+            os.write(to, line(number).encode() + b"\n")
+            return _answer(lambda: os.read(from_, 65536), mark(number))
 
-        try:
-            yield ask
-        finally:
-            process.terminate()
+        yield ask
 
 
 @contextmanager
-def served(environ: dict[str, str]) -> Iterator[Ask]:
-    """Run a session on a Unix socket."""
-    path = f"{environ['HOME']}/socket"
-    command = [*KRAKENWS, "session", "-q", "--listen", f"unix:{path}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(path)
-
-            def ask(pair: str, number: int) -> bytes:
-                client.sendall(line(pair, number))
-                return answered(lambda: client.recv(65536), number)
-
-            try:
-                yield ask
-            finally:
-                process.terminate()
+def _running(argv: list[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as process:
+        watchdog = Timer(DEADLINE_S, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.terminate()
 
 
-def measure(contestants: dict[str, Ask], rounds: int) -> dict[str, list[float]]:
-    """Return the microseconds of each contestant's round trips, in order of size."""
-    took_us: dict[str, list[float]] = {name: [] for name in contestants}
-    for number, pair in zip(range(1, WARM_UP + rounds + 1), cycle(PAIRS), strict=False):
-        for name, ask in contestants.items():
-            began_ns = time.perf_counter_ns()
-            answer = ask(pair, number)
-            took = (time.perf_counter_ns() - began_ns) / 1000
-            if b'"ok"' not in answer and b'"accepted"' not in answer:
-                sys.exit(f"{name}: order refused: {answer.decode()}")
-            if number > WARM_UP:
-                took_us[name].append(took)
-    return {name: sorted(times) for name, times in took_us.items()}
-
-
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    with exchange("--pairs", ",".join(PAIRS), "--rate", "1") as (_, told), TemporaryDirectory() as home:
-        environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": home,
-            "KRAKENWS_PUBLIC_URL": told["public"],
-            "KRAKENWS_PRIVATE_URL": told["private"],
-            "KRAKENWS_REST_URL": told["REST"],
-            "KRAKEN_API_KEY": told["API key"],
-            "KRAKEN_API_SECRET": told["API secret"],
-        }
-        with session(environ) as on_pipes, served(environ) as on_socket:
-            asks = {"plain socket client": plain(told), "session": on_pipes, "session --listen": on_socket}
-            took_us = measure(asks, rounds)
-    floor = median(took_us["plain socket client"])
-    print("| addOrder validate=true | p50 µs | p99 µs | p50 x plain |\n| --- | ---: | ---: | ---: |")
-    for name, times in took_us.items():
-        p99 = times[len(times) * 99 // 100]
-        print(f"| {name} | {median(times):.0f} | {p99:.0f} | {median(times) / floor:.2f} |")
-
-
-if __name__ == "__main__":
-    main()
+def _answer(read: Callable[[], bytes], mark: bytes) -> bytes:
+    """Read on until a line with the mark has ended."""
+    data = b""
+    while mark not in data or not data.endswith(b"\n"):
+        news = read()
+        if not news:
+            raise FailedError(f"it ended after {data.decode()[-300:]}")
+        data += news
+    return data

@@ -1,0 +1,119 @@
+"""How many messages a second go from a loopback socket to a pipe, and what each costs in processor time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.arena import OURS, subscribe_frame
+from benchmarks.contest import Column, Contest, FailedError
+from benchmarks.process import cpu_ns
+from benchmarks.rivals import connect
+
+if TYPE_CHECKING:
+    from benchmarks.arena import Arena
+
+_LAST = b"\x88\x02\x03\xe8"
+"""The generator's close frame."""
+_START_LINES = 10
+"""Greeting, ack, snapshot: no more than so many lines come before the flood."""
+
+
+class Throughput(Contest):
+    """A flood of one channel.
+
+    Args:
+        arena: where it takes place.
+        scheme: `ws` or `wss`.
+        channel: the channel's name on the wire.
+        contestants: who takes part; `generator` is the load generator when nobody looks at its frames.
+        flood_s: how long a contestant is kept busy.
+        single: whether each frame is a write, and so a TLS record, of its own.
+    """
+
+    references = ("floor", "plain", "original-blind")
+    columns = (
+        Column("rate", "1,000 msgs/s", "{:,.0f}"),
+        Column("cpu", "CPU µs/msg", "{:.2f}"),
+        Column("busy", "busy", "{:.0%}"),
+    )
+
+    def __init__(
+        self,
+        arena: Arena,
+        scheme: str,
+        channel: str,
+        contestants: tuple[str, ...],
+        flood_s: float,
+        *,
+        single: bool = False,
+    ) -> None:
+        self.name = f"{scheme} {channel}" + (", a record each" if single else "")
+        self.contestants = contestants
+        self._arena = arena
+        self._scheme = scheme
+        self._channel = channel
+        self._flood_s = flood_s
+        self._single = single
+        self._counts: dict[str, int] = {}
+
+    def prepare(self, who: str) -> None:
+        """Find how many frames keep a contestant busy for long enough."""
+        count, wall_s = 250, 0.0
+        while wall_s < self._flood_s / 8:
+            count *= 4
+            wall_s = self._flood(who, count)[0]
+        self._counts[who] = int(count * self._flood_s / wall_s)
+
+    def measure(self, who: str) -> dict[str, float]:
+        """Return thousands of messages a second, processor microseconds a message, and share of a core."""
+        count = self._counts[who]
+        wall_s, cpu_us = self._flood(who, count)
+        rate = count / wall_s
+        processor = {"cpu": cpu_us, "busy": rate * cpu_us / 1e6} if cpu_us else {}
+        return {"rate": rate / 1e3, **processor}
+
+    def _flood(self, who: str, count: int) -> tuple[float, float]:
+        """Return the seconds that so many frames took, and processor microseconds a message, 0 if unknown."""
+        path = f"{count}/single" if self._single else str(count)
+        if who == "generator":
+            return self._generator(path), 0.0
+        meter = _Meter()
+        run = self._arena.run(self._arena.subscriber(who, self._scheme, path, self._channel), meter.take)
+        began_ns = self._arena.began_ns()
+        told_more = who in OURS and run.errors.count("\n") > 1  # of a gap, say; the one line is of the close
+        code = 4 if who in OURS else 0
+        if not count <= meter.lines <= count + 10 or run.code != code or told_more:
+            raise FailedError(f"exit {run.code}, {meter.lines} lines of {count}: {run.errors[-300:]}")
+        return (meter.ended_ns - began_ns) / 1e9, meter.cpu_us()
+
+    def _generator(self, path: str) -> float:
+        """Return how many seconds as many frames take when nobody looks at them."""
+        cafile = self._arena.cafile if self._scheme == "wss" else ""
+        url = self._arena.url(self._scheme, path)
+        read, _ = connect(url, subscribe_frame(self._channel), cafile)
+        began_ns = self._arena.began_ns()
+        last = b""
+        while not last.endswith(_LAST):
+            last = read()
+        return (time.monotonic_ns() - began_ns) / 1e9
+
+
+class _Meter:
+    """Counts lines, and the processor time between the first of the flood and the last."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.ended_ns = 0
+        self._first = self._last = (0, 0)
+
+    def take(self, pid: int, data: bytes) -> None:
+        self.ended_ns = time.monotonic_ns()
+        self.lines += data.count(b"\n")
+        if self.lines > _START_LINES:
+            self._last = self.lines, cpu_ns(pid)
+            self._first = self._first if self._first[0] else self._last
+
+    def cpu_us(self) -> float:
+        (first_lines, first_ns), (last_lines, last_ns) = self._first, self._last
+        return (last_ns - first_ns) / (last_lines - first_lines) / 1000 if last_lines > first_lines else 0.0
