@@ -43,6 +43,59 @@ HEAVY = {
     "tempfile",
     "subprocess",
 }
+PARSED = {
+    "krakenws",
+    "krakenws.cli",
+    "krakenws.cli.options",
+    "krakenws.cli.parser",
+    "krakenws.core",
+    "krakenws.core.catalog",
+    "krakenws.core.redaction",
+    "krakenws.core.v1_entries",
+    "krakenws.errors",
+    "krakenws.record",
+    "krakenws.sinks",
+}
+"""What it takes to understand a command line: of ours all, of the standard library only what `os` loads."""
+HELPED = {
+    *PARSED,
+    "krakenws.cli.help",
+    "krakenws.cli.tools",
+    "krakenws.core.v2_entries",
+    "krakenws.directories",
+}
+CONNECTED = {
+    *PARSED,
+    "krakenws.budget",
+    "krakenws.cli.commands",
+    "krakenws.cli.context",
+    "krakenws.cli.settings",
+    "krakenws.core.dialect",
+    "krakenws.core.events",
+    "krakenws.core.login",
+    "krakenws.core.pacing",
+    "krakenws.core.protocol",
+    "krakenws.core.requests",
+    "krakenws.core.session",
+    "krakenws.core.subscription",
+    "krakenws.core.subscriptions",
+    "krakenws.core.v1",
+    "krakenws.core.violations",
+    "krakenws.core.websocket",
+    "krakenws.directories",
+    "krakenws.net",
+    "krakenws.net.credentials",
+    "krakenws.net.errand",
+    "krakenws.net.loop",
+    "krakenws.net.poller",
+    "krakenws.net.shell",
+    "krakenws.net.stop",
+    "krakenws.net.transport",
+    "krakenws.net.verdicts",
+    "krakenws.options",
+    "krakenws.sinks.lines",
+}
+"""What any connection takes. Each module is a quarter of a millisecond: one more needs a reason."""
 _PROGRAM = """
 import sys
 from krakenws.cli import main
@@ -81,12 +134,17 @@ def modules_of(home: Path, *words: str) -> set[str]:
     return set((home / "modules").read_text().splitlines())
 
 
+def ours(loaded: set[str]) -> set[str]:
+    return {name for name in loaded if name.partition(".")[0] == "krakenws"}
+
+
 @pytest.mark.parametrize(
     "words", [["--help"], ["book", "--help"], ["balances", "--help"], ["replay", "--help"]]
 )
 def test_help_reads_the_catalog_and_knows_no_frames(tmp_path: Path, words: list[str]) -> None:
     loaded = modules_of(tmp_path, *words)
-    assert loaded & {"json", "re", "enum", "functools", "krakenws.core.dialect"} == set()
+    assert ours(loaded) | {"krakenws.core.v2_entries"} == HELPED  # not for a name that v1 or a tool has
+    assert loaded & {"json", "re", "enum", "functools"} == set()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +189,8 @@ def test_raw_and_transcript_streams_load_nothing_heavy(tmp_path: Path, line: str
 def test_ping_loads_nothing_heavy(tmp_path: Path, output: str) -> None:
     with exchange(pongs) as server:
         loaded = modules_of(tmp_path, "ping", "-o", output, *server.options)
-    assert loaded & HEAVY == set()
+    assert loaded & {*HEAVY, "hashlib", "encodings.idna", "zlib", "bisect"} == set()
+    assert ours(loaded) == (CONNECTED if output != "text" else {*CONNECTED, "krakenws.sinks.text"})
 
 
 @pytest.mark.parametrize("output", ["raw", "transcript", "json"])

@@ -23,9 +23,10 @@ if __name__ == "__main__":
 from krakenws.cli.parser import parse
 from krakenws.core import v1_entries
 from krakenws.core.catalog import bind
-from krakenws.core.ordercheck import PLACING, wrong_for_pair, wrong_time
+from krakenws.core.ordercheck import wrong_for_pair, wrong_time
 from krakenws.core.protocol import ClientProtocol
 from krakenws.core.v1 import V1
+from krakenws.core.v1_entries import PLACING
 from krakenws.errors import UsageError
 from krakenws.options import Options
 from tests.fuzz.program import main

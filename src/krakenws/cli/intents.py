@@ -55,7 +55,7 @@ class History:
         return [Verdict(intent.state, intent.created_ns) for intent in ended[::-1][:count]]
 
     def _placed(self, since_ns: int) -> list[Intent]:
-        from krakenws.core.ordercheck import PLACING
+        from krakenws.core.v1_entries import PLACING
 
         return [
             intent

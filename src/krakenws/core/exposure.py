@@ -77,7 +77,7 @@ class HeldPrice:
 
 
 class Sizing:
-    """A command of `ordercheck.PLACING`, read as far as a policy asks.
+    """A command of `v1_entries.PLACING`, read as far as a policy asks.
 
     Attributes:
         name: the command.

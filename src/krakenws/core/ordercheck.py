@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Bound, Values, Wrong
     from krakenws.core.pair import PairRow
 
-PLACING = frozenset({"addOrder", "editOrder", "amendOrder"})
-"""The commands that put an order into the book or change one there; all others only take away."""
-
 _PRICES = ("price", "price2", "close[price]", "close[price2]", "limit_price", "trigger_price")
 _VOLUMES = ("volume", "display_volume")
 _CLOSED = {
@@ -35,7 +32,7 @@ _DEADLINE_S = (0.5, 60.0)
 
 
 def wrong_for_pair(bound: Bound, pair: PairRow, best: str = "") -> Wrong | None:
-    """Return what the rules of its pair have against a command of `PLACING`, or None.
+    """Return what the rules of its pair have against a command of `v1_entries.PLACING`, or None.
 
     Args:
         bound: the command with its values.
@@ -55,7 +52,7 @@ def wrong_for_pair(bound: Bound, pair: PairRow, best: str = "") -> Wrong | None:
 
 
 def wrong_time(bound: Bound, now_s: float) -> Wrong | None:
-    """Return which time of a command of `PLACING` cannot be kept, or None.
+    """Return which time of a command of `v1_entries.PLACING` cannot be kept, or None.
 
     Args:
         bound: the command with its values.

@@ -235,7 +235,7 @@ def judge(policy: Policy, bound: Bound, facts: Facts) -> Exposure:
 
     Args:
         policy: the limits.
-        bound: a command of `ordercheck.PLACING`.
+        bound: a command of `v1_entries.PLACING`.
         facts: what is known now.
 
     Raises:

@@ -20,7 +20,6 @@ would otherwise let it be asked for without end.
 
 from __future__ import annotations
 
-from krakenws.core.book import Book
 from krakenws.core.dialect import BookChanges, Malformed
 from krakenws.core.events import UNTRUSTED, UNVERIFIED, VERIFIED, Gap, Untrusted, Update, about
 
@@ -28,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from krakenws.core.book import Book
     from krakenws.core.dialect import Dialect, Envelope
     from krakenws.core.events import Event, Route
     from krakenws.options import Options
@@ -318,6 +318,8 @@ class Subscription:
             if book is not None:
                 _apply(book.update, changes)
         elif self._options.verify or self._options.book != "changes":
+            from krakenws.core.book import Book  # here, as most commands keep none
+
             depth = self.route.values["depth"]
             self.route.book = book = Book(self.route.symbol, int(depth))  # type: ignore[arg-type]  # bound as an integer
             _apply(book.snapshot, changes)

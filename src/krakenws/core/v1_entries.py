@@ -442,3 +442,5 @@ ENTRIES: tuple[Entry, ...] = (
     CANCEL_ALL_ORDERS_AFTER,
     PING,
 )
+PLACING = frozenset(entry.name for entry in (ADD_ORDER, EDIT_ORDER, AMEND_ORDER))
+"""The commands that put an order into the book or change one there; all others only take away."""

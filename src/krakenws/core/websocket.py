@@ -66,7 +66,11 @@ class Handshake:
 
     def __init__(self, host: str, path: str, nonce: bytes, user_agent: str) -> None:
         from binascii import b2a_base64
-        from hashlib import sha1
+
+        try:  # as `random` does: `hashlib` loads OpenSSL, 2 ms that ws:// has no other use for
+            from _sha1 import sha1  # type: ignore[import-not-found]  # of CPython, up to 3.14 at least
+        except ImportError:
+            from hashlib import sha1
 
         for what, word in (("host", host), ("path", path), ("user agent", user_agent.replace(" ", "_"))):
             if not (word and word.isascii() and word.isprintable()) or " " in word:

@@ -44,7 +44,7 @@ class Checks:
         self._shelf = Shelf(options)
 
     def check(self, bound: Bound) -> None:
-        """Pass if nothing is known against a command of `ordercheck.PLACING`.
+        """Pass if nothing is known against a command of `v1_entries.PLACING`.
 
         Raises:
             UsageError: the rule it breaks, and the nearest legal value.

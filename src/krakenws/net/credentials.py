@@ -12,7 +12,6 @@ import os
 from krakenws.core.redaction import MIN_TOKEN_LENGTH, Secret
 from krakenws.directories import replace_file
 from krakenws.errors import CredentialsError, SinkError
-from krakenws.net.rest import ApiKey, RestClient
 from krakenws.record import record
 
 TYPE_CHECKING = False
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from krakenws.core.redaction import Redactor
+    from krakenws.net.rest import ApiKey
     from krakenws.options import Options
 
 TOKEN_FILE = "WS_Token"  # noqa: S105 - a file's name
@@ -129,6 +129,8 @@ class Credentials:
             ConnectionFailed: REST did not answer.
             RequestRejected: Kraken refused for a reason that is not the key's.
         """
+        from krakenws.net.rest import RestClient
+
         key = self.find_key()
         text = RestClient(self._options, self._redactor).websockets_token(key, self.nonce_of(key))
         return Token(text, f"Kraken, with the API key from {key.source}", renewable=True)
@@ -171,6 +173,8 @@ class Credentials:
         return self._key(lines[0], lines[1], f"the file {path}")
 
     def _key(self, key: str, secret: str, source: str) -> ApiKey:
+        from krakenws.net.rest import ApiKey
+
         self._redactor.add(key.strip())
         self._redactor.add(secret.strip())
         return ApiKey(key, secret, source)

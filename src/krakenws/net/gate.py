@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from time import monotonic, time_ns
 
-from krakenws.core.ordercheck import PLACING
+from krakenws.core.v1_entries import PLACING
 from krakenws.errors import ConnectionFailed
 from krakenws.net.stop import Stopped
 

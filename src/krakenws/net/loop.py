@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from time import monotonic, time_ns
 
-from krakenws.core.catalog import CHANNEL, PRIVATE, Bound, find
+from krakenws.core.catalog import CHANNEL, PRIVATE, Bound
 from krakenws.core.events import (
     Deferred,
     Disconnected,
@@ -28,12 +28,10 @@ from krakenws.core.events import (
     doubt_of,
     lag_of,
 )
-from krakenws.core.ordercheck import PLACING
 from krakenws.core.protocol import CLOSE
 from krakenws.core.v1 import V1
-from krakenws.core.v1_entries import ENTRIES
+from krakenws.core.v1_entries import OPEN_ORDERS, OWN_TRADES, PLACING
 from krakenws.errors import ConnectionFailed, RemoteProtocolError
-from krakenws.net.lookups import CHANNELS
 from krakenws.net.poller import READ, Poller
 from krakenws.net.shell import GOODBYE_S, Shell, has_closed, prove
 from krakenws.net.stop import Stopped
@@ -231,9 +229,7 @@ class Run(Shell):
     @staticmethod
     def _listen(link: Link) -> None:
         """Subscribe to what tells of orders."""
-        for name in CHANNELS:
-            entry = find(ENTRIES, name)
-            assert entry is not None  # noqa: S101 - it is there
+        for entry in (OPEN_ORDERS, OWN_TRADES):
             link.protocol.subscribe(Bound(entry, {}), monotonic())
 
     def _link(self, dialect: Dialect, access: str) -> Link:

@@ -27,7 +27,7 @@ from krakenws.core.protocol import CONNECT, ClientProtocol
 from krakenws.core.websocket import Handshake, WebSocket
 from krakenws.errors import ConnectionFailed, CredentialsError, RemoteProtocolError, RequestRejected
 from krakenws.net.errand import Errand
-from krakenws.net.transport import Transport, is_address, parse_url, resolve, way_to
+from krakenws.net.transport import Transport, is_address, load_tls, parse_url, resolve, way_to
 from krakenws.record import replace
 
 TYPE_CHECKING = False
@@ -302,6 +302,7 @@ class Shell:
         if not is_address(host):
             late = f"the name {host} did not resolve"
             self._start(link, lambda: resolve(host, port), then=self._dial, late=late, due=due)
+            load_tls(link.target)
             return
         try:
             addresses = resolve(host, port)

@@ -258,6 +258,10 @@ class Trading:
         sent = [command.intent for command in self._commands.values() if command.intent]
         return [*(intent for intent in sent if intent.state == OPEN), *self.look_ups.adopted]
 
+    def owed_in_words(self) -> list[tuple[str, str]]:
+        """Return what each of `owed` is called, and what to do about it."""
+        return [(named(intent), RECONCILE) for intent in self.owed]
+
     @property
     def busy(self) -> bool:
         """Whether a verdict is owed or to be told."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from krakenws.core.events import Rejected, Unanswered
-from krakenws.core.inquiry import named
 from krakenws.errors import (
     ConnectionFailed,
     CredentialsError,
@@ -11,7 +10,6 @@ from krakenws.errors import (
     OutcomeUnknown,
     RequestRejected,
 )
-from krakenws.net.trading import RECONCILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ class Verdicts:
         for event in self._answered:
             if isinstance(event, Unanswered) and event.method != "ping":
                 raise OutcomeUnknown(f"{event.method}: outcome unknown: {event.hint}")
-        owed = [(named(intent), RECONCILE) for intent in self._trading.owed] if self._trading else []
+        owed = self._trading.owed_in_words() if self._trading else []
         for name, advice in (*owed, *((name, "look at your open orders") for name in self._in_flight)):
             raise OutcomeUnknown(
                 f"{name} was sent, and its outcome is unknown: the run ended before it was answered; {advice}"

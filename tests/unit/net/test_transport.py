@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from krakenws.errors import ConnectionFailed
-from krakenws.net.transport import is_address, parse_url, resolve
+from krakenws.errors import ConnectionFailed, UsageError
+from krakenws.net.transport import Transport, is_address, parse_url, resolve
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,24 @@ def test_an_address_needs_no_resolver() -> None:
     with pytest.raises(ConnectionFailed, match=r"999\.1\.1\.1 does not resolve"):
         resolve("999.1.1.1", 80)
     assert not is_address("localhost")
+
+
+def test_tls_is_made_ready_while_the_connection_is_under_way() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        target = parse_url(f"wss://{host}:{port}")
+        with pytest.raises(UsageError, match="nowhere"):
+            Transport(target, resolve(host, port), "nowhere.pem", {}, 0.0)
+
+
+def test_the_codec_for_other_alphabets_is_for_names_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | bytes] = []
+
+    def found(host: str | bytes, port: int, **_: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    resolve("ws.kraken.com", 443)
+    resolve("börse.example", 443)
+    assert asked == [b"ws.kraken.com", "börse.example"]
