@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from krakenws.record import record, replace
+from krakenws.record import cached_property, record, replace
 
 
 @record
@@ -61,6 +61,24 @@ def test_replace_changes_a_copy() -> None:
     point = Point(1)
     assert replace(point, y=5) == Point(1, 5)
     assert point == Point(1, 2)
+
+
+def test_what_a_record_derives_is_worked_out_once_and_belongs_to_it_alone() -> None:
+    worked_out: list[int] = []
+
+    @record
+    class Square:
+        side: int
+
+        @cached_property
+        def area(self) -> int:
+            worked_out.append(self.side)
+            return self.side**2
+
+    two, three = Square(2), Square(3)
+    assert (two.area, two.area, three.area, worked_out) == (4, 4, 9, [2, 3])
+    assert replace(two, side=4).area == 16
+    assert two == Square(2)
 
 
 def test_records_match_patterns() -> None:

@@ -10,10 +10,8 @@ The grammar is the original script's: bare `BASE/QUOTE` pairs, a bare integer, `
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from krakenws.errors import UsageError
-from krakenws.record import record
+from krakenws.record import cached_property, record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
