@@ -34,6 +34,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 512  # of a refusal; a message shows the first _SHOWN characters of it
 _RAW_BODY_BYTES = 4096  # the same with its chunk sizes
+_LONGEST_WAIT_S = 900  # a ban lasts ten minutes (quirk N1); a longer Retry-After is a mistake, or malice
 _SHOWN = 120
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -171,7 +172,8 @@ class Handshake:
         if status == 403 or "error code: 1020" in text:  # Cloudflare: access denied (quirk N2)
             advice = "blocked: this address or client is not let in"
         elif status == 429:
-            advice = "too many connections: wait ten minutes"  # quirk N1
+            wait = f"{head.retry_after_s:.0f} s" if head.retry_after_s else "ten minutes"  # quirk N1
+            advice = f"too many connections: wait {wait}"
         elif 300 <= status < 400:
             target = _shown(head.fields.get("location", "nowhere"))
             advice = f"it redirects to {target}: give that URL if you trust it"
@@ -182,7 +184,9 @@ class Handshake:
         line = f"{status} {_shown(head.reason)}".strip()
         said = f", it says: {text}" if text else ""
         return ConnectionFailed(
-            f"{self._host} refused the WebSocket upgrade with {line} ({advice}){said}", status
+            f"{self._host} refused the WebSocket upgrade with {line} ({advice}){said}",
+            status,
+            head.retry_after_s,
         )
 
 
@@ -199,6 +203,12 @@ class _Head:
             name, _, value = line.partition(":")
             name, value = name.strip().lower(), value.strip()
             self.fields[name] = f"{self.fields[name]}, {value}" if name in self.fields else value
+
+    @property
+    def retry_after_s(self) -> float:
+        """How long it asks to be left alone, if it says so in seconds. Source: RFC 9110, section 10.2.3."""
+        asked = self.fields.get("retry-after", "")
+        return float(min(int(asked[:9]), _LONGEST_WAIT_S)) if asked.isascii() and asked.isdigit() else 0.0
 
     def body(self, raw: bytes) -> tuple[bytes, bool]:
         """Return the beginning of the body, and whether there is no need to wait for more of it."""

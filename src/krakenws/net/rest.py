@@ -39,15 +39,10 @@ _PERMISSIONS = {
 
 
 class TryLater(ConnectionFailed):
-    """The exchange is there but has no time for us.
-
-    Attributes:
-        retry_after_s: how long to wait at least before anything is asked again.
-    """
+    """The exchange is there but has no time for us."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class ApiKey:

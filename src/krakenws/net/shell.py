@@ -496,9 +496,9 @@ def prove(events: list[Update | Event]) -> None:
 def patience_s(error: KrakenWSError) -> float:
     """Return how long a refusal asks to be left alone (quirk N2, v1.md section 3)."""
     status = getattr(error, "http_status", None) or 0
-    if status == 403:
-        return _BLOCKED_S
     asked_s = getattr(error, "retry_after_s", POLITE_S if isinstance(error, RequestRejected) else 0.0)
+    if status == 403:
+        return max(asked_s, _BLOCKED_S)
     return max(asked_s, POLITE_S) if status == 429 or status >= 500 else float(asked_s)
 
 

@@ -214,10 +214,10 @@ def flapping(scene: Scene) -> None:
 
 
 @row(
-    "after a cut, HTTP 429",
-    "`disconnected` twice; at least 5 s are waited",
+    "after a cut, HTTP 429 with `Retry-After: 6`",
+    "`disconnected` twice; at least the 6 s are waited",
     tells="disconnected disconnected connected gap update",
-    says="429.*connecting again in 5.0 s",
+    says="429.*connecting again in 6.0 s",
     noticed_s=5,
     back_s=15,
     books=2,
@@ -225,10 +225,10 @@ def flapping(scene: Scene) -> None:
 def too_many_connections(scene: Scene) -> None:
     with scene.stream() as stream:
         stream.data()
-        scene.proxy.switch_on(page(429))
+        scene.proxy.switch_on(page(429, "Retry-After: 6"))
         scene.network(Reset())
         stream.until("disconnected")
-        assert stream.until("disconnected")["retry_in_s"] >= 5
+        assert stream.until("disconnected")["retry_in_s"] >= 6
         stream.flows_on()
 
 

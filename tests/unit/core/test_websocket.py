@@ -169,6 +169,24 @@ def test_a_refusal_names_status_and_body_and_says_what_to_do(status: str, body: 
     assert body in str(failed)
 
 
+@pytest.mark.parametrize(
+    ("asked", "wait_s", "words"),
+    [
+        ("7", 7.0, "wait 7 s"),
+        ("0", 0.0, "wait ten minutes"),
+        ("999999999999999999999", 900.0, "wait 900 s"),
+        ("-5", 0.0, "wait ten minutes"),
+        ("\xb2", 0.0, "wait ten minutes"),
+        ("Sun, 22 Nov 2026 10:00:00 GMT", 0.0, "wait ten minutes"),
+    ],
+)
+def test_a_refusal_says_how_long_to_stay_away(asked: str, wait_s: float, words: str) -> None:
+    head = f"HTTP/1.1 429 Too Many Requests\r\nRetry-After: {asked}\r\nContent-Length: 0\r\n\r\n"
+    failed = refusal(head.encode("latin-1"))
+    assert failed.retry_after_s == wait_s
+    assert words in str(failed)
+
+
 def test_a_redirect_names_its_target() -> None:
     failed = refusal(
         b"HTTP/1.1 301 Moved\r\nLocation: https://elsewhere.example/\r\nContent-Length: 0\r\n\r\n"
