@@ -61,7 +61,7 @@ def test_every_command_shown_parses(page: Path) -> None:
     for block in blocks(page, *SHELLS):
         for script in block.scripts:
             for words in krakenws_lines(script) if block.mark != "refused" else ():
-                bind_all(words)
+                bind_all([re.sub(r"\$\w+", "1", word) for word in words])  # a variable is a number
     for code in inline_code(page):
         if code.startswith("krakenws ") and "…" not in code and "NAME" not in code:
             bind_all(shlex.split(code)[1:])

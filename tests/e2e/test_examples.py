@@ -11,7 +11,19 @@ import pytest
 
 from tests.support.command import ROOT, Command
 from tests.support.docs import SHELLS, blocks
-from tests.support.examples import DIED, GAP, best, build, needs_compiler, needs_jq, pretend
+from tests.support.examples import (
+    BUILD,
+    DIED,
+    EXAMPLES,
+    GAP,
+    best,
+    build,
+    needs_compiler,
+    needs_jq,
+    needs_node,
+    pretend,
+)
+from tests.support.sandbox import Sandbox, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,35 +31,87 @@ if TYPE_CHECKING:
     from tests.support.docs import Block
 
 ENDS = {"": 0, "refused": 2, "exit code 5": 5}
+NO_SUCH_ORDER = ("krakenws editOrder orderid=OGTT3Y", "krakenws cancelOrder txid=OADMSD")
+PAIRS = "XBT/USD,XBT/EUR,ETH/USD,ETH/EUR,LTC/EUR,XDG/XBT"
+README = ROOT / "README.md"
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A fast sandbox and the command, found by its name as in a user's shell, the drop-in in its home."""
+    command = Command(tmp_path_factory.mktemp("pages"))
+    command.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + command.environ["PATH"]
+    (command.home / "krakenws.py").symlink_to(ROOT / "krakenws.py")
+    bot = command.home / "bot.sh"
+    bot.write_text("#!/bin/sh\n")
+    bot.chmod(0o700)
+    with running(command, "--pairs", PAIRS) as found:
+        yield found
 
 
 @pytest.fixture
-def market(krakenws: Command) -> Iterator[Command]:
-    """The command, talking to a fast sandbox and found by its name, as in a user's shell."""
-    beside_python = str(Path(sys.executable).parent)
-    krakenws.environ["PATH"] = beside_python + os.pathsep + krakenws.environ["PATH"]
-    words = ("sandbox", "--pairs", "XBT/USD,ETH/EUR", "--rate", "300", "--listen", "127.0.0.1:0")
-    with krakenws.start(*words) as server:
-        krakenws.environ["KRAKENWS_PUBLIC_URL"] = server.line().removeprefix("public: ")
-        yield krakenws
+def market(sandbox: Sandbox) -> Command:
+    """The command, talking to the sandbox."""
+    return sandbox.command
 
 
-def run(market: Command, block: Block) -> None:
+def run(market: Command, block: Block, **environ: str) -> None:
     here = f"--sandbox={market.environ['KRAKENWS_PUBLIC_URL']}"
     for script in block.scripts:
         if script.startswith("export "):
             continue  # of keys that are not given
-        done = market.shell(script.replace("--sandbox", here))
-        assert done.code == ENDS[block.mark], (script, done)
+        limits = {} if script.startswith("krakenws wait") else environ
+        done = market.shell(script.replace("--sandbox", here), **limits)
+        code = ENDS["exit code 5"] if script.startswith(NO_SUCH_ORDER) else ENDS[block.mark]
+        assert done.code == code, (script, done)
 
 
 @needs_jq
-@pytest.mark.parametrize("page", ["tutorial.md", "how-to.md"])
+@pytest.mark.parametrize("page", ["tutorial.md", "how-to.md", "from-the-original.md"])
 def test_every_command_of_a_page_runs(market: Command, page: str) -> None:
     shown = [block for block in blocks(ROOT / "docs" / page, *SHELLS) if block.mark != "not run"]
     assert shown
     for block in shown:
         run(market, block)
+
+
+def test_every_command_of_the_readme_runs(market: Command) -> None:
+    """Streams that go on for ever are given a second."""
+    for block in blocks(README, *SHELLS):
+        if block.mark != "not run":
+            run(market, block, KRAKENWS_FOR="1s")
+
+
+@needs_jq
+def test_each_of_the_three_steps_checks_an_order(market: Command) -> None:
+    steps = [block.text for block in blocks(ROOT / "docs" / "from-the-original.md", "sh")]
+    said = [market.shell(step).lines[-1] for step in steps]
+    assert [line.rpartition(" ")[0] for line in said] == [
+        "checked at",
+        "checked at",
+        "buy 0.01000000 XBTUSD @ limit",
+    ]
+
+
+@needs_node
+def test_the_node_program_of_the_readme_runs(market: Command) -> None:
+    (program,) = (block.text for block in blocks(README, "js"))
+    (market.home / "ticker.mjs").write_text(program)
+    done = market.shell("node ticker.mjs")
+    assert [line.split()[0] for line in done.lines] == ["XBT/USD"] * 3, done
+
+
+@needs_compiler
+def test_the_cpp_program_of_the_readme_runs(market: Command) -> None:
+    (program,) = (block.text for block in blocks(README, "cpp"))
+    (market.home / "ticker.cpp").write_text(program)
+    built = market.shell(f"{BUILD} -I '{EXAMPLES}' -o ticker ticker.cpp")
+    assert built.code == 0, built.err
+    with market.start("session", "--listen", "unix:kraken.sock") as process:
+        assert process.event()["event"] == "listening"
+        done = market.shell("./ticker")
+    assert (done.code, len(done.lines)) == (0, 1)
+    assert market.shell("./ticker").code == 4  # nobody listens
 
 
 @needs_jq
