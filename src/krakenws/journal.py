@@ -5,23 +5,35 @@ processes send what bears one name. An intent is one command as typed. A cancel 
 several requests, the *parts* of one intent, whose rows are written together or not at all.
 
 Parameters are kept as typed and as sent, tokens never.
+
+A row has to survive a power cut before its frame leaves. Its verdict may be lost to one, which spares each
+order an fsync: it is then an open intent again, which is looked for like any other.
+
+Rows with a verdict are removed after `KEPT_NS`. Those that the user named stay, as a name that was forgotten
+would be sent again.
 """
 
 from __future__ import annotations
 
 from json import dumps, loads
 
-from krakenws.core.intents import OPEN, UNKNOWN, Intent, IntentTakenError
+from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, SETTLED, UNKNOWN, Intent, IntentTakenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from krakenws.state import State
 
 _PENDING = f"state IN ('{OPEN}', '{UNKNOWN}')"
+KEPT_NS = 90 * 86400 * 1_000_000_000
+_OVER = f"state IN ('{ACCEPTED}', '{REJECTED}', '{SETTLED}')"
+_PRUNE = (
+    "DELETE FROM intents WHERE rowid IN ("  # noqa: S608 - as below
+    f"SELECT rowid FROM intents WHERE named = 0 AND {_OVER} AND created_ns < ? LIMIT 100)"
+)
 _SETTLE = (
     "UPDATE intents SET state = ?, order_id = ?, result = ?, error = ?, found = ?, settled_ns = ?"  # noqa: S608
     f" WHERE id = ? AND part = ? AND {_PENDING}"  # values are bound, names are of this module
@@ -42,18 +54,33 @@ class Journal:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def begin(self, intents: Sequence[Intent]) -> None:
+    def begin(
+        self, intents: Sequence[Intent], *, allow: Callable[[], None] | None = None, instead_of: str = ""
+    ) -> None:
         """Write intents, all or none; they are on the disk when this returns.
+
+        Args:
+            intents: what is about to leave.
+            allow: raises what forbids it. It reads this journal as no other process can change it before the
+                rows are in: two that look at the same time cannot both be allowed the last place.
+            instead_of: an intent whose row goes, if it has a verdict.
 
         Raises:
             IntentTakenError: one of the names is taken.
         """
         rows = [_row(intent) for intent in intents]
+        old_ns = intents[0].created_ns - KEPT_NS
 
         def insert(database: sqlite3.Connection) -> bool:
             for name in {intent.id for intent in intents}:
                 if database.execute("SELECT 1 FROM intents WHERE id = ?", (name,)).fetchone():
                     return False
+            if allow is not None:
+                allow()
+            database.execute(_PRUNE, (old_ns,))
+            if instead_of:
+                query = f"DELETE FROM intents WHERE id = ? AND {_OVER}"  # noqa: S608 - as below
+                database.execute(query, (instead_of,))
             marks = ",".join("?" * len(rows[0]))
             database.executemany(f"INSERT INTO intents VALUES ({marks})", rows)  # noqa: S608 - as below
             return True
@@ -73,7 +100,9 @@ class Journal:
             intent.id,
             intent.part,
         )
-        if self._state.transaction(lambda database: database.execute(_SETTLE, values).rowcount):
+        if self._state.transaction(
+            lambda database: database.execute(_SETTLE, values).rowcount, dispensable=True
+        ):
             return intent
         return next((row for row in self.of(intent.id) if row.is_same(intent)), intent)
 

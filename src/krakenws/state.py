@@ -3,7 +3,7 @@
 One SQLite file in write-ahead mode. Each method is one `BEGIN IMMEDIATE` transaction, so that it is atomic
 between processes; none of them depends on what another process read before. A power cut may take the last
 commits along: of nonces, which the clock replaces. Who cannot bear that asks for a `durable` state, whose
-commits are on the disk when they return (`synchronous=FULL`).
+commits are on the disk when they return (`synchronous=FULL`), but for those that are said to be dispensable.
 
 `PRAGMA user_version` counts the layouts: `_MIGRATIONS[n]` leads from layout n to n + 1.
 """
@@ -55,6 +55,10 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX intents_created ON intents (created_ns)",
         "CREATE INDEX intents_orders ON intents (order_id) WHERE order_id <> ''",
     ),
+    (
+        """CREATE INDEX intents_over ON intents (created_ns)
+            WHERE named = 0 AND state IN ('accepted', 'rejected', 'settled')""",
+    ),
 )
 
 
@@ -64,7 +68,7 @@ class State:
     An object belongs to the thread that first used it; processes may share the file freely.
     """
 
-    __slots__ = ("_database", "_durable", "path")
+    __slots__ = ("_database", "_durable", "_syncs", "path")
 
     def __init__(self, directory: str | None = None, *, durable: bool = False) -> None:
         if directory is None:
@@ -72,7 +76,7 @@ class State:
 
             directory = state_dir()
         self.path = os.path.join(directory, "state.db")
-        self._durable = durable
+        self._durable = self._syncs = durable
         self._database: sqlite3.Connection | None = None
 
     def next_nonce(self, key_id: str, now_ns: int) -> int:
@@ -92,24 +96,30 @@ class State:
             self._database.close()
             self._database = None
 
-    def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what `work` returns; what it wrote is committed then, and rolled back if it raises."""
+    def transaction(self, work: Callable[[sqlite3.Connection], T], *, dispensable: bool = False) -> T:
+        """Return what `work` returns; what it wrote is committed then, and rolled back if it raises.
+
+        Within `work`, another transaction is part of this one.
+
+        Args:
+            work: reads and writes.
+            dispensable: a power cut may take what it wrote, until something indispensable is committed.
+        """
         import sqlite3
 
         try:
-            if self._database is None:
-                self._database = self._open()
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(self._database)
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
+            database = self._database = self._database or self._open()
+            if database.in_transaction:
+                return work(database)
+            self._sync(database, self._durable and not dispensable)
+            return _commit(database, work)
         except (sqlite3.Error, OSError) as error:
             raise SinkError(_sentence(self.path, error)) from error
-        return result
+
+    def _sync(self, database: sqlite3.Connection, syncs: bool) -> None:
+        if self._syncs != syncs:
+            database.execute(f"PRAGMA synchronous = {'FULL' if syncs else 'NORMAL'}")
+            self._syncs = syncs
 
     def _open(self) -> sqlite3.Connection:
         import sqlite3
@@ -119,7 +129,8 @@ class State:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
         database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            database.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            self._syncs = not self._durable
+            self._sync(database, self._durable)
             if _layout(database) != len(_MIGRATIONS):
                 self._migrate(database)
         except BaseException:
@@ -148,6 +159,18 @@ class State:
                 database.execute(statement)
         database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
         database.execute("COMMIT")
+
+
+def _commit(database: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(database)
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+    return result
 
 
 def _layout(database: sqlite3.Connection) -> int:

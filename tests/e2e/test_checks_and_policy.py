@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from krakenws.core.intents import Intent
+from krakenws.journal import Journal
+from krakenws.state import State
 from tests.support.command import DEADLINE_S
 from tests.support.pairs import ROWS, store_pairs
 from tests.support.rest import serve
@@ -308,6 +313,56 @@ def test_open_orders_are_counted_at_the_exchange(trader: Command) -> None:
         result = trader.run(*GOOD.split(), "+", *GOOD.split(), *server.options)
         assert result.code == 8, "the second order of a line counts the first"
         assert len(server.sent("addOrder")) == 1
+
+
+@pytest.mark.parametrize("limit", ["max_volume_per_day = 0.015", "max_open_orders = 2"])
+@pytest.mark.parametrize("way", ["command", "session"])
+def test_what_another_process_sends_between_check_and_leave_counts(
+    trader: Command, limit: str, way: str
+) -> None:
+    arrived, go = threading.Event(), threading.Event()
+
+    def script(client: Connection) -> None:
+        client.greet()
+        client.send(*acks(client.expect()), OPEN_ORDERS)
+        client.hold()
+
+    def late(client: Connection) -> None:
+        if counts.acquire(blocking=False):  # the policy's question how many are open
+            script(client)
+            return
+        client.accept()
+        arrived.set()
+        assert go.wait(DEADLINE_S)
+        client.greet()
+        client.hold()
+
+    counts = threading.Semaphore("max_open_orders" in limit)
+    write_policy(trader, limit)
+    with exchange(private=late) as server:
+        words = GOOD.split() if way == "command" else ["session"]
+        with trader.start(*words, "-o", "json", *server.options) as process:
+            if way == "session":
+                process.send(f"{GOOD} id=a\n")
+            assert arrived.wait(DEADLINE_S)
+            with closing(Journal(State(str(trader.home / "state" / "krakenws"), durable=True))) as journal:
+                journal.begin([other_order(f"{server.url}/auth")])
+            go.set()
+            if way == "session":
+                while (event := process.event()).get("id") != "a":
+                    pass
+                assert (event["event"], event["code"]) == ("error", 8)
+                process.send("quit\n")
+            result = process.finish()
+    assert result.code == (8 if way == "command" else 0)
+    assert limit.partition(" ")[0] in result.out + result.err
+    assert server.sent("addOrder") == []
+
+
+def other_order(endpoint: str) -> Intent:
+    """An order that another process has just sent."""
+    words = dict(word.split("=") for word in GOOD.split()[1:])
+    return Intent("other", 1, False, "addOrder", words, words, 1, endpoint, "", 1, time.time_ns())
 
 
 def test_a_dry_run_names_the_limits_it_cannot_look_at(refusing: Command) -> None:

@@ -28,7 +28,9 @@ class Ledger:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, int], Intent] = {}
 
-    def begin(self, intents: Sequence[Intent]) -> None:
+    def begin(self, intents: Sequence[Intent], *, allow: Callable[[], None] | None = None) -> None:
+        if allow is not None:
+            allow()
         if {intent.id for intent in intents} & {name for name, _ in self.rows}:
             raise IntentTakenError
         self.rows |= {(intent.id, intent.part): intent for intent in intents}

@@ -6,7 +6,9 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, closing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from subprocess import PIPE
 from typing import TYPE_CHECKING
@@ -15,8 +17,8 @@ import pytest
 
 import krakenws.state
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError
-from krakenws.errors import SinkError
-from krakenws.journal import Journal
+from krakenws.errors import PolicyRefused, SinkError
+from krakenws.journal import KEPT_NS, Journal
 from krakenws.record import replace
 from krakenws.state import State
 
@@ -111,8 +113,65 @@ def test_an_intent_is_on_the_disk_when_begin_returns(
     journal.begin([intent()])
     assert "PRAGMA synchronous = FULL" in statements
     assert statements.index("PRAGMA synchronous = FULL") < statements.index("COMMIT")
+    journal.settle(replace(intent(), state=ACCEPTED))
+    journal.begin([intent("two")])
+    told = [what for what in statements if what.startswith(("PRAGMA synchronous", "INSERT", "UPDATE"))]
+    assert [what.partition(" intents")[0] for what in told] == [
+        "PRAGMA synchronous = FULL",
+        "INSERT INTO",
+        "PRAGMA synchronous = NORMAL",  # a power cut may take a verdict: it is looked for once more
+        "UPDATE",
+        "PRAGMA synchronous = FULL",
+        "INSERT INTO",
+    ]
     with closing(connect(tmp_path / "state.db")) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_verdicts_are_removed_after_ninety_days_but_for_names_and_open_outcomes(journal: Journal) -> None:
+    for number in range(150):
+        journal.begin([intent(f"old {number}", at_ns=number)])
+        journal.settle(replace(intent(f"old {number}"), state=ACCEPTED))
+    journal.begin([replace(intent("named", at_ns=0), named=True)])
+    journal.settle(replace(intent("named"), state=REJECTED))
+    journal.begin([intent("open", at_ns=0)])
+    journal.begin([intent("young", at_ns=KEPT_NS)])
+    for at_ns in (KEPT_NS + 200, KEPT_NS + 201):  # a hundred at a time, so that no order waits for long
+        journal.begin([intent(f"new {at_ns}", at_ns=at_ns)])
+    left = {row.id for row in journal.last(1000)}
+    assert left == {"named", "open", "young", f"new {KEPT_NS + 200}", f"new {KEPT_NS + 201}"}
+
+
+def test_what_is_superseded_goes_only_with_a_verdict(journal: Journal) -> None:
+    for name, before in (("a", ""), ("b", "a"), ("c", "b")):
+        journal.begin([intent(name)], instead_of=before)
+        if name != "a":
+            journal.settle(replace(intent(name), state=ACCEPTED))
+    assert {row.id for row in journal.last(9)} == {"a", "c"}
+
+
+def test_of_two_that_look_at_once_only_one_gets_the_last_place(tmp_path: Path) -> None:
+    """What is read while rows are written is what no other process can change."""
+    start = threading.Barrier(2)
+
+    def race(name: str) -> int:
+        with closing(Journal(State(str(tmp_path), durable=True))) as journal:
+
+            def allow(turn: int) -> None:
+                if len(journal.since(0)) > turn:
+                    raise PolicyRefused("one order a turn")
+
+            won = 0
+            for turn in range(20):
+                start.wait(10)
+                with suppress(PolicyRefused):
+                    journal.begin([intent(f"{name} {turn}")], allow=lambda turn=turn: allow(turn))  # type: ignore[misc]
+                    won += 1
+            return won
+
+    with ThreadPoolExecutor() as pool:
+        won = [*pool.map(race, "ab")]
+    assert sum(won) == 20
 
 
 def test_a_file_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:

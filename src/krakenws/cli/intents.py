@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from krakenws.net.facts import MakeRun
     from krakenws.net.rest import ApiKey
     from krakenws.net.stop import Stop
-    from krakenws.net.trading import Check, Trading
+    from krakenws.net.trading import Check, Confirm, Trading
 
 _REMEMBERED_NS = 30 * 86400 * 1_000_000_000
 LISTED = 50
@@ -53,6 +53,11 @@ class History:
         placed = self._placed(time_ns() - _REMEMBERED_NS)
         ended = [intent for intent in placed if intent.state not in {OPEN, SETTLED}]
         return [Verdict(intent.state, intent.created_ns) for intent in ended[::-1][:count]]
+
+    def opened_since(self, since_ns: int) -> int:
+        """Return how many new orders were sent since then and not rejected."""
+        placed = self._placed(since_ns)
+        return sum(intent.method == "addOrder" and intent.state != REJECTED for intent in placed)
 
     def _placed(self, since_ns: int) -> list[Intent]:
         from krakenws.core.v1_entries import PLACING
@@ -87,11 +92,15 @@ def make_trading(context: Context, journal: Journal, stop: Stop, make_run: MakeR
         key = None
     endpoint, account = context.options.private_url, "" if key is None else key.key_id
     checks: tuple[Check, ...] = ()
+    confirm: Confirm | None = None
     if make_run is not None:
-        from krakenws.cli.orders import make_check
+        from krakenws.cli.orders import confirming, make_gate, pass_gate
 
-        checks = (make_check(context, make_run, stop, History(journal, endpoint, account)),)
-    return Trading(
+        history = History(journal, endpoint, account)
+        gate = make_gate(context, make_run, stop, history)
+        checks = (lambda bound: pass_gate(context, gate, bound, trading.waiting),)
+        confirm = confirming(context, gate, history)
+    trading = Trading(
         context.options,
         journal,
         stop,
@@ -101,7 +110,9 @@ def make_trading(context: Context, journal: Journal, stop: Stop, make_run: MakeR
         note=context.note,
         name=str(context.settings.get("intent", "")),
         checks=checks,
+        confirm=confirm,
     )
+    return trading
 
 
 def _asker(context: Context, key: ApiKey) -> Callable[[Question], object]:

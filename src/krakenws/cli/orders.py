@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from krakenws.cli.context import Context
     from krakenws.cli.parser import Feed
     from krakenws.core.catalog import Bound
+    from krakenws.core.policy import Policy
     from krakenws.net.facts import MakeRun
     from krakenws.net.gate import History
     from krakenws.net.stop import Stop
-    from krakenws.net.trading import Check
+    from krakenws.net.trading import Command, Confirm
 
 
-def make_check(
+def make_gate(
     context: Context,
     make_run: MakeRun | None = None,
     stop: Stop | None = None,
     history: History | None = None,
-) -> Check:
-    """Return what lets the commands of a line pass, one after the other, or raises as `Gate.check` does.
+) -> Gate:
+    """Return what commands have to pass.
 
     Args:
         context: what the commands run with.
@@ -36,23 +37,40 @@ def make_check(
         stop: signals, or None.
         history: what was sent before; None: a dry run does not look.
     """
-    policy = context.settings.get("policy")
-    if policy is not None:
-        from krakenws.core.policy import Policy
-
-        assert isinstance(policy, Policy)  # noqa: S101 - settings.py read it
+    policy = _policy_of(context)
     options, note = context.options, context.note
-    gate = Gate(options, policy=policy, history=history, make_run=make_run, stop=stop, note=note)
-    passed: list[Bound] = []
+    return Gate(options, policy=policy, history=history, make_run=make_run, stop=stop, note=note)
 
-    def check(bound: Bound) -> dict[str, str] | None:
-        exposure = gate.check(bound, tuple(passed))
-        passed.append(bound)
-        if only_validates(bound):
-            note(f"{bound.entry.name} validate=true: it is only checked, NOT placed")
-        return None if exposure is None else exposure.__dict__
 
-    return check
+def pass_gate(context: Context, gate: Gate, bound: Bound, waiting: Sequence[Bound]) -> dict[str, str] | None:
+    """Let a command pass, or raise as `Gate.check` does; return what it may come to, if a policy asks."""
+    exposure = gate.check(bound, waiting)
+    if only_validates(bound):
+        context.note(f"{bound.entry.name} validate=true: it is only checked, NOT placed")
+    return None if exposure is None else exposure.__dict__
+
+
+def confirming(context: Context, gate: Gate, history: History) -> Confirm | None:
+    """Return what looks at the limits again while rows are written, None without a policy."""
+    if _policy_of(context) is None:
+        return None
+    from krakenws.core.exposure import Exposure
+
+    def confirm(commands: Sequence[Command]) -> None:
+        leaving = [(one.bound, Exposure(**one.exposure)) for one in commands if one.exposure]
+        gate.confirm(leaving, history)
+
+    return confirm
+
+
+def _policy_of(context: Context) -> Policy | None:
+    policy = context.settings.get("policy")
+    if policy is None:
+        return None
+    from krakenws.core.policy import Policy
+
+    assert isinstance(policy, Policy)  # noqa: S101 - settings.py read it
+    return policy
 
 
 def run_dry(context: Context, feeds: Sequence[Feed]) -> int:
@@ -67,9 +85,9 @@ def run_dry(context: Context, feeds: Sequence[Feed]) -> int:
             raise UsageError(f"--dry-run shows what a command would send, and {feed.name} is none")
         commands.append(bind(feed.entry, feed.words))
     sink = context.open_sink(commands)
-    check = make_check(context)
-    for one in commands:
-        check(one)
+    gate = make_gate(context)
+    for at, one in enumerate(commands):
+        pass_gate(context, gate, one, commands[:at])
     requests: dict[str, Requests] = {}  # numbered by connection
     for one in [request for command in commands for request in requests_of(command, draw_userref)]:
         entry = one.entry

@@ -154,6 +154,11 @@ class Switchboard:
         self._tell_all()
         return True
 
+    def refused(self, key: tuple[int, str], req_id: int, error: KrakenWSError) -> None:
+        """Tell that a command may not leave any more, although it was allowed to a moment ago."""
+        self._settle((*key, req_id), self._failure(error))
+        self._tell_all()
+
     # ---- the run's sink
 
     @property

@@ -14,6 +14,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from decimal import Decimal
 
 from krakenws.core.catalog import nearest, normal_pair, shown
@@ -24,7 +25,7 @@ from krakenws.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from krakenws.core.catalog import Bound
@@ -243,19 +244,45 @@ def judge(policy: Policy, bound: Bound, facts: Facts) -> Exposure:
     """
     order = Sizing(bound)
     exposure = order.exposure(facts.quote)
-    try:
+    with _told(policy, bound):
         _kill_file(facts)
         _allowed_pairs(policy, order)
         _rejections(policy, facts)
         _amount(policy, order, exposure, facts)
         _collar(policy, order, facts.quote)
         _open_orders(policy, order, facts)
+    return exposure
+
+
+def judge_again(policy: Policy, bound: Bound, exposure: Exposure, facts: Facts) -> None:
+    """Judge what was allowed before, right before it leaves, by what other processes may have changed since.
+
+    Args:
+        policy: the limits.
+        bound: the command.
+        exposure: what `judge` said that it may come to.
+        facts: without `quote`; the collar was held to the book as it was.
+
+    Raises:
+        PolicyRefused: as `judge` does.
+    """
+    order = Sizing(bound)
+    with _told(policy, bound):
+        _kill_file(facts)
+        _rejections(policy, facts)
+        _amount(policy, order, exposure, facts)
+        _open_orders(policy, order, facts)
+
+
+@contextmanager
+def _told(policy: Policy, bound: Bound) -> Iterator[None]:
+    try:
+        yield
     except _Forbidden as forbidden:
         raise PolicyRefused(
             f"{bound.entry.name}: your policy forbids it: {forbidden.rule}: {forbidden};"
             f" [policy] in {policy.source} sets the limits"
         ) from None
-    return exposure
 
 
 class _Forbidden(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from time import monotonic, time_ns
 
+from krakenws.core.requests import only_validates
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import ConnectionFailed
 from krakenws.net.stop import Stopped
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Bound
     from krakenws.core.exposure import Exposure, Quote
-    from krakenws.core.policy import Policy, Verdict
+    from krakenws.core.policy import Facts, Policy, Verdict
     from krakenws.net.facts import MakeRun
     from krakenws.net.stop import Stop
     from krakenws.options import Options
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
         def last_verdicts(self, count: int) -> Sequence[Verdict]:
             """Return how the last orders ended, newest first."""
+
+        def opened_since(self, since_ns: int) -> int:
+            """Return how many new orders were sent since then and not rejected."""
+
+    Leaving = Sequence[tuple[Bound, Exposure]]
+    """Commands, and what each may come to."""
 
 
 _NEWS_S = 2.0
@@ -74,6 +81,7 @@ class Gate:
         self._note = note
         self._quotes: dict[str, Quote] = {}
         self._open_orders: int | None = None
+        self._counted_ns = 0
         self._looked_at = 0.0
 
     def check(self, bound: Bound, waiting: Sequence[Bound] = ()) -> Exposure | None:
@@ -96,12 +104,13 @@ class Gate:
                 self._checks.check(bound)
             if self._policy is None:
                 return None
-            return self._judge(self._policy, bound, [one for one in waiting if one.entry.name in PLACING])
+            return self._judge(self._policy, bound, [one for one in waiting if _counts(one)])
         except Stopped:
             raise _stopped(bound) from None
 
     def _judge(self, policy: Policy, bound: Bound, waiting: Sequence[Bound]) -> Exposure:
-        from krakenws.core.policy import Facts, judge, without_looking
+        from krakenws.core.exposure import Sizing
+        from krakenws.core.policy import judge, without_looking
 
         if self._make_run is None:
             policy, unknown = without_looking(policy, bound)
@@ -109,13 +118,9 @@ class Gate:
                 self._note(f"a dry run asks nobody: not evaluated: {', '.join(unknown)}")
         if not _killed(policy):
             self._look(policy, bound)
-        now_ns = time_ns()
-        sent, verdicts = self._remember(policy, waiting, now_ns)
-        open_orders = self._open_orders
-        if open_orders is not None:
-            open_orders += sum(one.entry.name == "addOrder" for one in waiting)
+        before = [(one, Sizing(one).exposure(self._quotes.get(_pair(one)))) for one in waiting]
         quote = self._quotes.get(_pair(bound))
-        exposure = judge(policy, bound, Facts(now_ns, quote, open_orders, sent, verdicts, _killed(policy)))
+        exposure = judge(policy, bound, self._facts(policy, self._history, before, quote))
         if quote is not None and self._checks is not None:
             self._checks.check_cost(bound, quote.of(str(bound.values.get("type", "")))[0][0])
         return exposure
@@ -124,35 +129,64 @@ class Gate:
         """Ask the exchange for what has to be known, and is not or was too long ago."""
         from krakenws.core.policy import needs_open_orders, needs_quote
 
-        if monotonic() - self._looked_at > _NEWS_S:
+        is_old = monotonic() - self._looked_at > _NEWS_S
+        if is_old:
             self._quotes.clear()
-            self._open_orders = None
         pairs = {_pair(bound)} - {"", *self._quotes} if needs_quote(policy, bound) else set()
-        count = self._open_orders is None and needs_open_orders(policy, bound)
+        count = (is_old or self._open_orders is None) and needs_open_orders(policy, bound)
         if self._make_run is None or not (pairs or count):
             return
         from krakenws.net.facts import look
 
+        began_ns = time_ns()
         quotes, open_orders = look(self._options, self._make_run, pairs=pairs, open_orders=count)
         if self._stop is not None and self._stop.set:
             raise _stopped(bound)
         self._quotes |= quotes
         if count:
-            self._open_orders = open_orders
+            self._open_orders, self._counted_ns = open_orders, began_ns
         self._looked_at = monotonic()
 
-    def _remember(
-        self, policy: Policy, waiting: Sequence[Bound], now_ns: int
-    ) -> tuple[Sequence[Exposure] | None, Sequence[Verdict] | None]:
-        """Return what was sent today or waits to be, and the last verdicts; None where nobody knows."""
-        from krakenws.core.exposure import Sizing
-        from krakenws.core.policy import needs_journal
+    def confirm(self, leaving: Leaving, history: History) -> None:
+        """Let commands that passed leave, all or none, by what was sent in the meantime.
 
-        if self._history is None or not needs_journal(policy):
-            return None, None
-        before = [Sizing(one).exposure(self._quotes.get(_pair(one))) for one in waiting]
-        sent = self._history.sent_since(now_ns - now_ns % _DAY_NS)
-        return [*sent, *before], self._history.last_verdicts(policy.max_rejections_in_a_row or 0)
+        Args:
+            leaving: what is about to leave.
+            history: what was sent before; nobody else can send anything until these have their rows.
+
+        Raises:
+            PolicyRefused: the policy forbids one of them now.
+        """
+        from krakenws.core.policy import judge_again
+
+        if self._policy is None:
+            return
+        for at, (bound, exposure) in enumerate(leaving):
+            judge_again(
+                self._policy, bound, exposure, self._facts(self._policy, history, leaving[:at], quote=None)
+            )
+
+    def _facts(self, policy: Policy, history: History | None, before: Leaving, quote: Quote | None) -> Facts:
+        """Return what is known now, with commands that go before."""
+        from krakenws.core.policy import Facts, needs_journal
+
+        now_ns = time_ns()
+        sent: Sequence[Exposure] | None = None
+        verdicts: Sequence[Verdict] | None = None
+        if history is not None and needs_journal(policy):
+            sent = [*history.sent_since(now_ns - now_ns % _DAY_NS), *(exposure for _, exposure in before)]
+            verdicts = history.last_verdicts(policy.max_rejections_in_a_row or 0)
+        open_orders = self._open_orders if policy.max_open_orders is not None else None
+        if open_orders is not None:
+            open_orders += sum(bound.entry.name == "addOrder" for bound, _ in before)
+            if history is not None:  # they may be among those that were counted: then it is too many
+                open_orders += history.opened_since(self._counted_ns)
+        return Facts(now_ns, quote, open_orders, sent, verdicts, _killed(policy))
+
+
+def _counts(bound: Bound) -> bool:
+    """Whether a command takes of what limits leave: one that is only checked does not."""
+    return bound.entry.name in PLACING and not only_validates(bound)
 
 
 def _pair(bound: Bound) -> str:

@@ -234,6 +234,9 @@ class Guard:
         """Return that the run ends with its connection: another run begins."""
         return False
 
+    def refused(self, key: tuple[int, str], req_id: int, error: KrakenWSError) -> None:
+        """Take no notice: a guard places nothing."""
+
     def next_deadline(self) -> float | None:
         """Return when `attend` has something to do at the latest."""
         times = [self._next_word()]

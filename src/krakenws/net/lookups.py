@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     class Ledger(Protocol):
         """What trading needs of the journal (`krakenws.journal.Journal`)."""
 
-        def begin(self, intents: Sequence[Intent]) -> None: ...  # noqa: D102
+        def begin(  # noqa: D102
+            self, intents: Sequence[Intent], *, allow: Callable[[], None] | None = None
+        ) -> None: ...
         def settle(self, intent: Intent) -> Intent: ...  # noqa: D102
         def of(self, name: str) -> list[Intent]: ...  # noqa: D102
         def pending(self) -> list[Intent]: ...  # noqa: D102

@@ -31,7 +31,7 @@ from krakenws.core.events import (
 from krakenws.core.protocol import CLOSE
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import OPEN_ORDERS, OWN_TRADES, PLACING
-from krakenws.errors import ConnectionFailed, RemoteProtocolError
+from krakenws.errors import ConnectionFailed, PolicyRefused, RemoteProtocolError
 from krakenws.net.poller import READ, Poller
 from krakenws.net.shell import GOODBYE_S, Shell, has_closed, prove
 from krakenws.net.stop import Stopped
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         def next_deadline(self) -> float | None: ...  # noqa: D102
         def ready(self, key: int) -> None: ...  # noqa: D102
         def outlives(self, api: int, access: str, error: KrakenWSError) -> bool: ...  # noqa: D102
+        def refused(self, key: tuple[int, str], req_id: int, error: KrakenWSError) -> None: ...  # noqa: D102
 
     class Output(Protocol):
         """What the loop needs to know of the descriptor behind it (`krakenws.sinks.Out`)."""
@@ -292,7 +293,8 @@ class Run(Shell):
                     self._obey(link)
                 if self._is_over():
                     break
-                self._wait()
+                if not self._has_more():
+                    self._wait()
             self._tell_summaries()
         except Stopped:
             self._tell_summaries()
@@ -310,6 +312,13 @@ class Run(Shell):
     def _every(self) -> list[Link]:
         links = [*self._links.values()]
         return links if self._looker is None else [*links, self._looker]
+
+    def _has_more(self) -> bool:
+        """Whether there is something to tell or to look for that came up in this turn."""
+        trading = self._trading
+        if trading is None:
+            return False
+        return trading.has_news or (bool(trading.look_ups) and self._looker is None)
 
     def _is_over(self) -> bool:
         if self._stop.urgent:
@@ -475,7 +484,17 @@ class Run(Shell):
                 return
 
     def _leaving(self, link: Link) -> None:
-        if self._trading is not None and not link.looks:
+        if self._trading is None or link.looks:
+            return
+        try:
+            self._trading.leave(link.protocol)
+        except PolicyRefused as refused:  # what others sent meanwhile has used up what there was
+            if self._attendant is None:
+                raise
+            for request in [one for one in link.protocol.leaving if one.entry.name in PLACING]:
+                link.protocol.withdraw(request)
+                self._trading.give_up(request.req_id)
+                self._attendant.refused(link.key, request.req_id, refused)
             self._trading.leave(link.protocol)
 
     def _sent(self, link: Link, frames: list[bytes]) -> None:

@@ -1,7 +1,8 @@
 """The one way a trading command takes, whoever gives it: checked, named, on the disk, sent once, settled.
 
     prepare: checks and policy ─▶ a number of ours ─▶ one request an order to cancel
-    leave:   its rows in the journal, fsync ─▶ the frame may leave                        (no row, no frame)
+    leave:   the policy's limits once more, and its rows, at one stroke ─▶ the frame may leave
+                                                                                          (no row, no frame)
     heed:    answer ─▶ verdict ─▶ journal ─▶ event
              none, or one that proves nothing ─▶ look-ups ─▶ verdict: accepted, rejected, or unknown
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
     Check = Callable[[Bound], Mapping[str, str] | None]
     """Raises `KrakenWSError` for what must not be sent; else returns what it may come to, if it is known."""
+    Confirm = Callable[[Sequence["Command"]], None]
+    """Raises `PolicyRefused` if commands must not leave: others may have sent something since the check."""
 
 _REMEMBERED = 64
 BEFORE_ROW, ROW, LEFT, ANSWERED, SETTLED = "before row", "row", "left", "answered", "settled"
@@ -97,6 +100,7 @@ class Trading:
         note: takes a sentence for people.
         name: the user's name for the one command of this run, or "".
         checks: what a command must pass before anything else: its rules, then the user's policy.
+        confirm: looks at the policy's limits once more while the rows are written, None without a policy.
 
     Attributes:
         look_ups: what is looked for.
@@ -115,6 +119,7 @@ class Trading:
         note: Callable[[str], None],
         name: str = "",
         checks: Sequence[Check] = (),
+        confirm: Confirm | None = None,
     ) -> None:
         self._ledger = ledger
         self._stop = stop
@@ -123,6 +128,7 @@ class Trading:
         self._note = note
         self._name = name
         self._checks = checks
+        self._confirm = confirm
         self._unsent: list[Command] = []
         self._commands: dict[int, Command] = {}
         self._told: list[Event] = []
@@ -195,6 +201,7 @@ class Trading:
 
         Raises:
             SinkError: they could not be written: nothing may leave.
+            PolicyRefused: they must not be: nothing may leave.
         """
         leaving = [
             (request, self._commands[request.req_id]) for request in protocol.leaving if request.entry.trading
@@ -207,9 +214,10 @@ class Trading:
             return
         created_ns = time_ns()
         intents = [self._intent(command, request.req_id, created_ns) for request, command in leaving]
+        confirm, commands = self._confirm, [command for _, command in leaving]
         reached(BEFORE_ROW)
         try:
-            self._ledger.begin(intents)
+            self._ledger.begin(intents, allow=None if confirm is None else lambda: confirm(commands))
         except IntentTakenError:
             self._unsent.clear()
             for request, _ in leaving:
@@ -261,6 +269,11 @@ class Trading:
     def owed_in_words(self) -> list[tuple[str, str]]:
         """Return what each of `owed` is called, and what to do about it."""
         return [(named(intent), RECONCILE) for intent in self.owed]
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `told` has something to tell."""
+        return bool(self._told)
 
     @property
     def busy(self) -> bool:

@@ -28,6 +28,11 @@ class Journal:
         self.sent = sent
         self.verdicts = verdicts
         self.since_ns = 0
+        self.opened = 0
+
+    def opened_since(self, since_ns: int) -> int:
+        self.since_ns = since_ns
+        return self.opened
 
     def sent_since(self, since_ns: int) -> Sequence[Exposure]:
         self.since_ns = since_ns
@@ -67,6 +72,25 @@ def test_the_day_is_what_the_journal_has_since_midnight_and_what_waits_to_be_sen
     law.check(order("0.2"), [order("0.3"), order("9", "ETH/USD"), bind(v1_entries.CANCEL_ALL, [])])
     with pytest.raises(PolicyRefused, match=r"1.1 XBT today is more than 1 XBT"):
         law.check(order("0.2"), [order("0.4")])
+
+
+def test_what_is_only_checked_takes_nothing_of_the_day() -> None:
+    checked = bind(v1_entries.ADD_ORDER, [*order("9").entry.examples[0].split()[1:], "validate=true"])
+    gate({"max_volume_per_day": "1"}, Journal()).check(order("1"), [checked])
+
+
+def test_what_others_sent_since_the_check_counts_when_it_is_to_leave() -> None:
+    journal = Journal()
+    law = gate({"max_volume_per_day": "1"}, journal)
+    first, second = ((one, law.check(one)) for one in (order("0.5"), order("0.4")))
+    assert first[1] is not None
+    assert second[1] is not None
+    law.confirm([first, second], journal)  # type: ignore[list-item]  # they have one, as the lines above say
+    with pytest.raises(PolicyRefused, match=r"1.3 XBT today is more than 1 XBT"):
+        law.confirm([first, second, second], journal)  # type: ignore[list-item]
+    journal.sent = [Exposure("XBT/USD", "0.6", "38400")]
+    with pytest.raises(PolicyRefused, match=r"1.1 XBT today is more than 1 XBT"):
+        law.confirm([first], journal)  # type: ignore[list-item]
 
 
 def test_a_streak_is_what_the_journal_has() -> None:

@@ -112,7 +112,7 @@ def test_checks_come_before_everything_else() -> None:
 
 def test_no_row_no_frame() -> None:
     class Full(Ledger):
-        def begin(self, intents: Any) -> None:
+        def begin(self, intents: Any, *, allow: Any = None) -> None:
             raise SinkError("disk full")
 
     run = Run(Full())
