@@ -143,7 +143,7 @@ def test_a_proxy_is_named_and_its_login_is_not(krakenws: Command, certificates: 
     assert len(between.heads) >= 2
     state, message, _ = state_of(result, "proxy")
     assert state == "ok"
-    assert f"127.0.0.1:{server.port} through {between.host}" in message
+    assert message == f"127.0.0.1:{server.port}, api.kraken.com:443 through {between.host}"
     assert state_of(result, "public endpoint")[0] == "ok"
     assert "hunter2hunter2" not in result.out + result.err
 
@@ -193,7 +193,7 @@ def test_a_closed_port(krakenws: Command) -> None:
         assert found[name]["state"] == "failed"
         assert "refused" in found[name]["message"]
     assert found["clock"]["state"] == found["system status"]["state"] == "skipped"
-    assert "offline" in found["system status"]["message"]
+    assert found["system status"]["message"] == "nothing of the exchange was reached"
 
 
 def test_offline_it_says_so_and_ends(krakenws: Command) -> None:
@@ -236,6 +236,23 @@ def test_a_proxy_that_cannot_be_used(krakenws: Command) -> None:
     assert result.code == 2
     assert state_of(result, "public URL")[0] == "failed"
     assert "pass" not in result.out.replace("passed", "")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "line"),
+    [("127.0.0.1:9", "public endpoint"), ("proxy.invalid:3128", "name proxy.invalid")],
+    ids=["nobody listens", "its name does not resolve"],
+)
+def test_a_proxy_that_is_dead_is_what_is_to_be_mended(krakenws: Command, proxy: str, line: str) -> None:
+    result = krakenws.run("doctor", "-ojson", HTTPS_PROXY=f"http://{proxy}")
+    assert result.code == 4
+    to = "ws.kraken.com:443, ws-auth.kraken.com:443, api.kraken.com:443"
+    assert state_of(result, "proxy")[1] == f"{to} through {proxy}"
+    state, _, fix = state_of(result, line)
+    assert state == "failed"
+    assert fix.startswith("look at the proxy, which HTTPS_PROXY or ALL_PROXY names")
+    private = checks(result)["private endpoint"]
+    assert private["state"] == "failed" or private["message"] == "the proxy's name does not resolve"
 
 
 def test_a_url_that_is_none(krakenws: Command) -> None:
@@ -411,6 +428,14 @@ def test_a_stored_token_that_is_stale(sandbox: Sandbox) -> None:
     assert state_of(result, "token")[0] == "failed"
     assert result.code == 3
     assert STALE not in result.out
+
+
+def test_a_private_url_that_leads_to_the_public_endpoint(sandbox: Sandbox) -> None:
+    result = sandbox.run("doctor", KRAKENWS_PRIVATE_URL=sandbox.told["public"])
+    assert result.code == 2
+    state, message, fix = state_of(result, "token")
+    assert (state, fix) == ("failed", "correct --private-url")
+    assert "Private data and trading are unavailable on this endpoint" in message
 
 
 def test_a_token_file_that_holds_none(sandbox: Sandbox) -> None:

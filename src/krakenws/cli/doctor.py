@@ -57,6 +57,7 @@ _READS = (
     ("/0/private/ClosedOrders", "Query closed orders & trades", "ownTrades"),
 )
 """Calls that only read, the permission that each needs, and the channel that needs the same."""
+_MEND_PROXY = "look at the proxy, which HTTPS_PROXY or ALL_PROXY names; NO_PROXY lists what goes past it"
 
 
 @record
@@ -158,7 +159,8 @@ class _Examination:
         if exposed:
             message = f"others can read {', '.join(exposed)}"
             return Check("file modes", WARNING, message, f"run chmod 600 {' '.join(map(quote, exposed))}")
-        return Check("file modes", OK, f"{len(files)} files, private" if files else "no files yet")
+        count = "1 file" if len(files) == 1 else f"{len(files)} files"
+        return Check("file modes", OK, f"{count}, private" if files else "no files yet")
 
     def _budget(self, sites: Mapping[str, Target]) -> Iterator[Check]:
         budget = self._context.budget()
@@ -187,13 +189,15 @@ class _Examination:
     # ---- the way
 
     def _names(self, targets: Mapping[str, Target]) -> Iterator[Check]:
-        for way in dict.fromkeys(way_to(target, os.environ) for target in targets.values()):
+        ways = {way_to(target, os.environ): _is_proxied(target) for target in targets.values()}
+        for way, proxied in ways.items():
             host, port = way
             began = monotonic()
             try:
                 self._addresses[way] = addresses_of(host, port, self._options.connect_timeout_s)
             except ConnectionFailed as error:
-                yield _failed(f"name {host}", error, "if this machine is online, look at its name server")
+                own = "if this machine is online, look at its name server"
+                yield _failed(f"name {host}", error, _MEND_PROXY if proxied else own)
                 continue
             if not is_address(host):
                 found = ", ".join(dict.fromkeys(address for _, (address, _) in self._addresses[way]))
@@ -203,7 +207,8 @@ class _Examination:
         addresses = self._addresses.get(way_to(target, os.environ))
         what = f"{name} endpoint" if name != "rest" else "REST endpoint"
         if addresses is None:
-            yield Check(what, SKIPPED, "its name does not resolve")
+            whose = "the proxy's" if _is_proxied(target) else "its"
+            yield Check(what, SKIPPED, f"{whose} name does not resolve")
             return
         began = monotonic()
         try:
@@ -222,7 +227,7 @@ class _Examination:
             probe.upgrade()
             status = probe.hear(d.STATUS).status
         except KrakenWSError as error:
-            yield _failed(what, error, _remedy(error, name))
+            yield _failed(what, error, _remedy(error, name, target))
             return
         self._statuses.append(status)
         if name == "private":
@@ -235,7 +240,7 @@ class _Examination:
         try:
             self._statuses.append(self._bounded(rest.system_status, f"{target.shown} did not answer"))
         except KrakenWSError as error:
-            return _failed("REST endpoint", error, _remedy(error, "rest"))
+            return _failed("REST endpoint", error, _remedy(error, "rest", target))
         self._rest = rest
         return Check("REST endpoint", OK, f"{target.shown} answers ({_ms(began)})")
 
@@ -243,8 +248,8 @@ class _Examination:
 
     def _status(self) -> Check:
         if not self._statuses:
-            offline = "nothing of the exchange can be reached; this machine may be offline"
-            return Check("system status", SKIPPED, offline)
+            doubt = "" if self._addresses else "; this machine may be offline"
+            return Check("system status", SKIPPED, f"nothing of the exchange was reached{doubt}")
         trouble = [status for status in self._statuses if status != "online"]
         if trouble:
             message = f"the exchange is in {trouble[0].replace('_', ' ')}"
@@ -342,6 +347,9 @@ class _Examination:
             return _failed("token", failed, "try again")
         if not error or "Permission denied" in error:
             return Check("token", OK, f"from {token.source}: accepted by the private endpoint")
+        if "unavailable on this endpoint" in error:
+            said = f"the private endpoint is a public one: {error}"
+            return Check("token", FAILED, said, "correct --private-url", UsageError.exit_code)
         message = f"from {token.source}: {self._context.redactor.clean(error)}"
         if token.renewable:
             return Check("token", WARNING, message, "remove it: a fresh one is fetched with the key")
@@ -372,9 +380,16 @@ def _is_exposed(path: str, bits: int = 0o077) -> bool:
 
 
 def _proxies(targets: Mapping[str, Target]) -> Check:
-    ways = {target.shown: proxy_of(target, os.environ) for target in targets.values()}
-    used = [f"{to} through {proxy[0]}:{proxy[1]}" for to, proxy in ways.items() if proxy]
-    return Check("proxy", OK, ", ".join(used) or "none")
+    ways: dict[str, dict[str, None]] = {}
+    for target in targets.values():
+        if proxy := proxy_of(target, os.environ):
+            ways.setdefault(f"{proxy[0]}:{proxy[1]}", {})[target.shown] = None
+    used = [f"{', '.join(names)} through {proxy}" for proxy, names in ways.items()]
+    return Check("proxy", OK, "; ".join(used) or "none")
+
+
+def _is_proxied(target: Target) -> bool:
+    return proxy_of(target, os.environ) is not None
 
 
 def _certificate(name: str, target: Target, certificate: Mapping[str, Any]) -> Iterator[Check]:
@@ -396,7 +411,7 @@ def _certificate(name: str, target: Target, certificate: Mapping[str, Any]) -> I
         yield Check(what, OK, message)
 
 
-def _remedy(error: KrakenWSError, name: str) -> str:
+def _remedy(error: KrakenWSError, name: str, target: Target) -> str:
     status = getattr(error, "http_status", None)
     if status == 403:
         return "wait some minutes without connecting: the address is blocked, or your region is not served"
@@ -404,6 +419,8 @@ def _remedy(error: KrakenWSError, name: str) -> str:
         return "wait, and try again: what answers there is not the exchange itself"
     if "certificate" in str(error):
         return "check this machine's clock, what stands between here and there, and --cafile"
+    if _is_proxied(target):
+        return _MEND_PROXY
     return f"check the network, a firewall, and --{name}-url"
 
 

@@ -75,11 +75,12 @@ def _is_digits(text: str) -> bool:
 def _decimal(text: str) -> str:
     whole, dot, fraction = _text(text).partition(".")
     if not _is_digits(whole) or (dot and not _is_digits(fraction)):
-        hint = (
-            "; write it out, without an exponent"
-            if "e" in text.lower() and any(map(str.isdigit, text))
-            else ""
-        )
+        hint = ""
+        if any(map(str.isdigit, text)):
+            if "e" in text.lower():
+                hint = "; write it out, without an exponent"
+            elif "," in text or "_" in text:
+                hint = "; a point stands before decimals, and nothing between thousands"
         raise ValueError(f"is not a decimal number such as 0.125{hint}")
     if len(text) > _LONGEST_NUMBER:
         raise ValueError(f"has more than {_LONGEST_NUMBER} characters, and no market such a number")

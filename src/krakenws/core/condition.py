@@ -266,6 +266,8 @@ class _Parser:
             return self._number(word)
         if word.lower() in QUANTITIES:
             raise self._wrong(f"stands without its pair: write XBT/USD {word.lower()}")
+        if word.lower() in {"not", "!"}:
+            raise self._wrong("is not part of a condition: turn the comparison round")
         if "*" in word or "?" in word:
             raise self._wrong("is a pattern: a condition names its pairs one by one")
         try:

@@ -56,6 +56,8 @@ def test_a_time_to_hold_is_about_the_whole() -> None:
         ("XBTUSD bid > 1", "is not BASE/QUOTE; did you mean XBT/USD?"),
         ("1 < 2", "one side must be a quantity"),
         ("XBT/USD bid > 65,000", "65,000 (word 4 of the condition) is not a decimal number"),
+        ("XBT/USD bid > 65,000", "a point stands before decimals, and nothing between thousands"),
+        ("not XBT/USD bid > 1", "not (word 1 of the condition) is not part of a condition: turn the"),
         ("XBT/USD bid > 6e4", "write it out, without an exponent"),
         ("XBT/USD bid > -1", "-1 (word 4 of the condition) is not a decimal number"),
         ("*/USD bid > 1", "is a pattern: a condition names its pairs one by one"),
