@@ -237,6 +237,8 @@ def _meant(members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Exp
 
 
 def _has_token(value: object) -> bool:
+    if value.__class__ is str:
+        return False
     if isinstance(value, dict):
         return "token" in value or any(map(_has_token, value.values()))
     return isinstance(value, list) and any(map(_has_token, value))
@@ -317,12 +319,14 @@ def _bound(entry: Entry, members: dict[str, Any], patterns: Callable[[int], Expa
 
 def _text(name: str, value: object) -> str:
     """Return a JSON value as the word it would be on the command line."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        if isinstance(value, _Number) and len(value) > _LONGEST_NUMBER:
+    if value.__class__ is str:
+        return value  # type: ignore[return-value]  # mypy does not see it
+    if isinstance(value, _Number):
+        if len(value) > _LONGEST_NUMBER:
             raise UsageError(f"{shown(name)} has more digits than anything here")
         return str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, list) and all(isinstance(item, str) and "," not in item for item in value):
         return ",".join(value)
     what = "null" if value is None else "an object" if isinstance(value, dict) else "no list of texts"

@@ -7,6 +7,7 @@ make frames. Nothing else in the program asks which API it is talking.
 from __future__ import annotations
 
 from json import JSONDecoder, JSONEncoder
+from json.encoder import encode_basestring_ascii as quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,8 +190,10 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def _text(value: Any) -> str:
+    if value.__class__ is str:
+        return quoted(value)
     if isinstance(value, dict):
-        return "{" + ", ".join([f"{_compact(name)}:{_text(item)}" for name, item in value.items()]) + "}"
+        return "{" + ", ".join([f"{quoted(name)}:{_text(item)}" for name, item in value.items()]) + "}"
     return _compact(value)
 
 

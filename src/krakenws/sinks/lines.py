@@ -173,7 +173,7 @@ def _line(fields: dict[str, Any]) -> bytes:
     return _compact(fields).encode() + b"\n"
 
 
-_compact = JSONEncoder(separators=(",", ":")).encode
+_compact = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
