@@ -320,7 +320,7 @@ def _bound(entry: Entry, members: dict[str, Any], patterns: Callable[[int], Expa
 def _text(name: str, value: object) -> str:
     """Return a JSON value as the word it would be on the command line."""
     if value.__class__ is str:
-        return value  # type: ignore[return-value]  # mypy does not see it
+        return value
     if isinstance(value, _Number):
         if len(value) > _LONGEST_NUMBER:
             raise UsageError(f"{shown(name)} has more digits than anything here")
