@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from _thread import allocate_lock
 from time import localtime, monotonic, sleep, strftime, time
 
 from krakenws.core.pacing import Budget
@@ -32,6 +33,8 @@ _LOCK_S = 0.5
 _LOCK_AT = 1 << 30
 """Windows locks bytes, and locked ones cannot be read: this one is behind all that is written."""
 _MOST_BYTES = 1 << 20
+_threads = allocate_lock()
+"""The file's lock keeps processes apart; whoever closes the file lets go of it for all threads of his own."""
 _BUSY = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 
@@ -126,15 +129,16 @@ class ConnectionBudget:
         Raises:
             OSError: the file cannot be used.
         """
-        file = _open(self.path)
-        try:
-            _lock(file)
+        with _threads:
+            file = _open(self.path)
             try:
-                return self._count(file, site, spend=spend)
+                _lock(file)
+                try:
+                    return self._count(file, site, spend=spend)
+                finally:
+                    _unlock(file)
             finally:
-                _unlock(file)
-        finally:
-            os.close(file)
+                os.close(file)
 
     def _count(self, file: int, site: bytes, *, spend: bool) -> float:
         before = os.read(file, _MOST_BYTES)

@@ -9,7 +9,8 @@ from krakenws.net.poller import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from typing import Any
 
     from krakenws.core.events import Event, Update
     from krakenws.core.session import CallerId
@@ -79,14 +80,18 @@ class Caller:
         settled: one came since somebody looked.
         ended: it sends no more.
         gone: nothing reaches it any more.
+        aside: the line that waits for what a call must tell first, if one does.
+        learned: what such calls have told for that line (`cli.beside`).
     """
 
     __slots__ = (
         "_pending",
         "_watched",
         "alone",
+        "aside",
         "ended",
         "gone",
+        "learned",
         "line",
         "lines",
         "number",
@@ -104,18 +109,22 @@ class Caller:
         self.lines = Lines()
         self.line = self.open = 0
         self.settled = self.ended = self.gone = False
+        self.aside: bytes | None = None
+        self.learned: dict[Hashable, Callable[[], Any]] = {}
         self._watched: Sequence[tuple[HasFileno, int]] = ((source, READ),)
         self._pending: list[Update | Event] = []
 
     @property
     def is_heard(self) -> bool:
-        """Whether another line may be looked at: not while too much is unanswered, or unread by it."""
-        return not self.gone and self.open < MOST_OPEN and not self.sink.waiting
+        """Whether another line may be looked at: not while one waits, too much is unanswered or unread."""
+        return not self.gone and self.aside is None and self.open < MOST_OPEN and not self.sink.waiting
 
     @property
     def is_done(self) -> bool:
         """Whether it asks nothing more and awaits nothing."""
-        return self.ended and not self.open and not self.lines.whole and not self.sink.waiting
+        if self.open or self.aside is not None or self.lines.whole:
+            return False
+        return self.ended and not self.sink.waiting
 
     @property
     def reads(self) -> bool:

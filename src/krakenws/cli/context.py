@@ -6,6 +6,7 @@ import os
 from time import monotonic, time, time_ns
 
 from krakenws.directories import config_dir
+from krakenws.net.errand import at_once
 from krakenws.sinks import open_sink
 
 TYPE_CHECKING = False
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from krakenws.core.dialect import Dialect
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials
+    from krakenws.net.errand import Learn
     from krakenws.net.loop import EventSink, Run
+    from krakenws.net.pairs import Pairs
     from krakenws.net.stop import Signals
     from krakenws.options import Options
     from krakenws.sinks import Out, Sink
@@ -132,13 +135,13 @@ class Context:
             **{**usual, "credentials": more.get("credentials") or self.credentials(), **more},
         )
 
-    def pair_patterns(self, api: int) -> Callable[[str], list[str]]:
-        """Return what expands `*/USD`."""
+    def pair_patterns(self, api: int, learn: Learn = at_once) -> Callable[[str], list[str]]:
+        """Return what expands `*/USD`; `learn` makes the call that asks for the list of pairs."""
 
         def expand(pattern: str) -> list[str]:
             from krakenws.net.pairs import load
 
-            pairs = load(self.options, refresh=False, now_s=time())
+            pairs: Pairs = learn("pairs", lambda: load(self.options, refresh=False, now_s=time()))
             if pairs.note:
                 self.note(pairs.note)
             return pairs.expand(pattern, api)

@@ -8,6 +8,7 @@ from krakenws.cli.tables import write_fields
 from krakenws.core.intents import OPEN, REJECTED, SETTLED
 from krakenws.errors import CredentialsError, UsageError
 from krakenws.journal import Journal
+from krakenws.net.errand import at_once
 from krakenws.state import State
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from krakenws.core.inquiry import Question
     from krakenws.core.intents import Intent
     from krakenws.core.policy import Verdict
+    from krakenws.net.errand import Learn
     from krakenws.net.facts import MakeRun
     from krakenws.net.rest import ApiKey
     from krakenws.net.stop import Stop
@@ -82,8 +84,22 @@ def _exposure(intent: Intent) -> Exposure:
     return Sizing(Bound(entry, dict(intent.sent))).exposure(None)
 
 
-def make_trading(context: Context, journal: Journal, stop: Stop, make_run: MakeRun | None = None) -> Trading:
-    """Return what the trading commands of a run go through; `make_run` is for what their policy asks."""
+def make_trading(
+    context: Context,
+    journal: Journal,
+    stop: Stop,
+    make_run: MakeRun | None = None,
+    learn: Learn = at_once,
+) -> Trading:
+    """Return what the trading commands of a run go through.
+
+    Args:
+        context: what the run runs with.
+        journal: of intents.
+        stop: signals.
+        make_run: makes the run in which a policy's facts are asked for; None: there are no checks.
+        learn: makes the calls that ask the exchange before an order.
+    """
     from krakenws.net.trading import Trading
 
     try:
@@ -97,7 +113,7 @@ def make_trading(context: Context, journal: Journal, stop: Stop, make_run: MakeR
         from krakenws.cli.orders import confirming, make_gate, pass_gate
 
         history = History(journal, endpoint, account)
-        gate = make_gate(context, make_run, stop, history)
+        gate = make_gate(context, make_run, stop, history, learn)
         checks = (lambda bound: pass_gate(context, gate, bound, trading.waiting),)
         confirm = confirming(context, gate, history)
     trading = Trading(

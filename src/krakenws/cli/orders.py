@@ -7,6 +7,7 @@ from time import time_ns
 from krakenws.core.catalog import COMMAND, PRIVATE, bind
 from krakenws.core.requests import Requests, only_validates
 from krakenws.errors import UsageError
+from krakenws.net.errand import at_once
 from krakenws.net.gate import Gate
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from krakenws.cli.parser import Feed
     from krakenws.core.catalog import Bound
     from krakenws.core.policy import Policy
+    from krakenws.net.errand import Learn
     from krakenws.net.facts import MakeRun
     from krakenws.net.gate import History
     from krakenws.net.stop import Stop
@@ -28,6 +30,7 @@ def make_gate(
     make_run: MakeRun | None = None,
     stop: Stop | None = None,
     history: History | None = None,
+    learn: Learn = at_once,
 ) -> Gate:
     """Return what commands have to pass.
 
@@ -36,10 +39,11 @@ def make_gate(
         make_run: makes the run in which a policy's facts are asked for; None: nobody is asked (a dry run).
         stop: signals, or None.
         history: what was sent before; None: a dry run does not look.
+        learn: makes the calls that ask the exchange.
     """
     policy = _policy_of(context)
     options, note = context.options, context.note
-    return Gate(options, policy=policy, history=history, make_run=make_run, stop=stop, note=note)
+    return Gate(options, policy=policy, history=history, make_run=make_run, stop=stop, note=note, learn=learn)
 
 
 def pass_gate(context: Context, gate: Gate, bound: Bound, waiting: Sequence[Bound]) -> dict[str, str] | None:

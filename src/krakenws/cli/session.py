@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+from krakenws.cli.beside import Beside
 from krakenws.cli.caller import Caller
 from krakenws.cli.context import Context, Seldom, dialect_of
 from krakenws.cli.intents import make_trading, open_journal
@@ -21,7 +22,7 @@ from krakenws.cli.switchboard import Switchboard
 from krakenws.core.odometer import Odometer
 from krakenws.core.session import Listening
 from krakenws.errors import SinkError, UsageError
-from krakenws.net.stop import Stop, Stopped
+from krakenws.net.stop import Silence, Stop, Stopped
 from krakenws.sinks.lines import Json
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from krakenws.core.events import Summary
     from krakenws.net.listener import UnixListener
     from krakenws.net.loop import EventSink, Run
+    from krakenws.net.stop import Signals
     from krakenws.options import Options
     from krakenws.sinks import Sink
 
@@ -100,10 +102,13 @@ class _Session:
         self._context = context
         self._stop = stop
         self._tell_lag = Seldom(context.note)
+        self._beside = Beside()
+        self._silence = Silence()
         self._switchboard = Switchboard(
             context.options,
             dialect_of=dialect_of,
-            patterns=context.pair_patterns,
+            patterns=lambda api: context.pair_patterns(api, self._beside.learn),
+            beside=self._beside,
             clean=context.redactor.clean,
             help_on=_help_on,
             leave=self._leave,
@@ -122,6 +127,7 @@ class _Session:
                 run.run()
             finally:
                 self._switchboard.close()
+                self._silence.close()
                 self._close()
                 sink.close()
         except Stopped:
@@ -165,8 +171,8 @@ class _Session:
         return sink
 
     def _make_look(self, options: Options, watcher: EventSink, for_s: float) -> Run:
-        """Return a run beside the session, in which a policy's facts are asked for."""
-        return self._make_run(options, watcher, for_s=for_s)
+        """Return a run for another thread, in which a policy's facts are asked for."""
+        return self._make_run(options, watcher, self._silence, for_s=for_s)
 
     def _make_main(self) -> Run:
         context = self._context
@@ -174,16 +180,17 @@ class _Session:
         return self._make_run(
             context.options,
             self._switchboard,
+            self._stop,
             count=count if isinstance(count, int) else None,
             for_s=for_s if isinstance(for_s, float) else None,
             summarize=self._summarize,
-            trading=make_trading(context, open_journal(), self._stop, self._make_look),
+            trading=make_trading(context, open_journal(), self._stop, self._make_look, self._beside.learn),
             odometer=Odometer(context.note, context.note if context.settings.get("verbose") else None),
             attendant=self._switchboard,
         )
 
-    def _make_run(self, options: Options, sink: EventSink, **more: Any) -> Run:
-        return self._context.make_run(options, sink, self._stop, tell_lag=self._tell_lag, **more)
+    def _make_run(self, options: Options, sink: EventSink, stop: Signals, **more: Any) -> Run:
+        return self._context.make_run(options, sink, stop, tell_lag=self._tell_lag, **more)
 
     def _summarize(self, summary: Summary) -> None:
         self._switchboard.write([summary])

@@ -15,6 +15,7 @@ from __future__ import annotations
 from time import monotonic, time_ns
 
 from krakenws.cli import asking
+from krakenws.cli.beside import FIRST_KEY, NotYet
 from krakenws.cli.caller import LONGEST_LINE_BYTES
 from krakenws.cli.feeds import Feeds
 from krakenws.core.catalog import CHANNEL
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from krakenws.cli.asking import Asked
+    from krakenws.cli.beside import Beside
     from krakenws.cli.caller import Caller
     from krakenws.core.catalog import Bound, Expand
     from krakenws.core.dialect import Dialect
@@ -60,6 +62,7 @@ class Switchboard:
         options: of the session.
         dialect_of: gives the dialect of an API.
         patterns: gives what expands `*/USD`, for an API.
+        beside: where lines wait for calls that block.
         clean: takes secrets out of a sentence.
         help_on: gives the help on a topic, "" for all.
         leave: ends the run, once who has the session alone is done.
@@ -79,6 +82,7 @@ class Switchboard:
         *,
         dialect_of: Callable[[int], Dialect],
         patterns: Callable[[int], Expand],
+        beside: Beside,
         clean: Callable[[str], str],
         help_on: Callable[[str], str],
         leave: Callable[[], None],
@@ -89,6 +93,7 @@ class Switchboard:
         self._options = options
         self._dialect_of = dialect_of
         self._patterns = patterns
+        self._beside = beside
         self._clean = clean
         self._help_on = help_on
         self._leave = leave
@@ -133,6 +138,10 @@ class Switchboard:
         """Read from a caller, or write what it takes again."""
         if not key:
             self._on_knock()
+            return
+        if key >= FIRST_KEY:
+            for waiting in self._beside.ended(key, self.run.watch):
+                self._look_again(waiting)
             return
         caller = self._numbered.get(key)
         if caller is None:  # cut a moment ago
@@ -271,8 +280,17 @@ class Switchboard:
         if caller.is_heard and caller.lines.whole:
             self._busy[caller] = None
 
+    def _look_again(self, caller: Caller) -> None:
+        """Look at the line that waited."""
+        if caller.gone or caller.aside is None:
+            return
+        line, caller.aside = caller.aside, None
+        self._heed(caller, line)
+        self._busy[caller] = None
+
     def _heed(self, caller: Caller, line: bytes | None) -> None:
         id_: CallerId = None
+        self._beside.listen_to(caller)
         try:
             text = _text_of(line)
             if asking.is_blank(text):
@@ -280,9 +298,15 @@ class Switchboard:
             asked = asking.read_line(text, self._patterns)
             id_ = asked.id
             self._do(caller, asked)
+        except NotYet as reason:
+            caller.aside = line
+            if not self._beside.start(reason, caller, self.run.watch):
+                self._look_again(caller)
+            return
         except KrakenWSError as error:
             id_ = error.id if isinstance(error, asking.Mistake) else id_
             caller.answer(self._failure(error, line=caller.line), id_)
+        caller.learned.clear()
 
     def _failure(
         self,
@@ -356,6 +380,9 @@ class Switchboard:
 
     def close(self) -> None:
         """Tell each caller what became of the lines that are still open."""
+        self._beside.close()
+        for caller in self.callers:
+            self._look_again(caller)
         ends = ConnectionFailed("the session ends")
         for key, command in [*self._commands.items()]:
             name = command.bound.entry.name

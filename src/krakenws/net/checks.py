@@ -7,11 +7,13 @@ which is said, and no order is refused by a list older than a minute without ask
 
 from __future__ import annotations
 
-from time import time
+from math import inf
+from time import monotonic, time
 
 from krakenws.core.catalog import shown
 from krakenws.core.ordercheck import wrong_for_pair, wrong_time
 from krakenws.errors import ConnectionFailed, RequestRejected, UsageError
+from krakenws.net.errand import at_once
 from krakenws.net.pairs import FRESH_S, Listed, Shelf, load
 from krakenws.record import replace
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Bound, Wrong
     from krakenws.core.pair import PairRow
+    from krakenws.net.errand import Learn
+    from krakenws.net.pairs import Pairs
     from krakenws.options import Options
 
 _PATIENCE_S = 3.0
@@ -35,12 +39,16 @@ class Checks:
         options: `rest_url` names the exchange.
         note: takes a sentence for people.
         asks: whether the exchange may be asked for its list; if not, what the cache has must do.
+        learn: makes the call that asks for it.
     """
 
-    def __init__(self, options: Options, note: Callable[[str], None], *, asks: bool) -> None:
+    def __init__(
+        self, options: Options, note: Callable[[str], None], *, asks: bool, learn: Learn = at_once
+    ) -> None:
         self._options = options
         self._note = note
-        self._asks = asks
+        self._asks_at = 0.0 if asks else inf
+        self._learn = learn
         self._shelf = Shelf(options)
 
     def check(self, bound: Bound) -> None:
@@ -76,17 +84,16 @@ class Checks:
             _refuse(bound, wrong_for_pair(bound, listed.row, best))
 
     def _fetch(self, bound: Bound, name: str, cached: Listed | None) -> Listed | None:
-        """Ask the exchange for its list, unless that was in vain before; else return what the cache has."""
-        if self._asks:
-            patience_s = min(self._options.connect_timeout_s, _PATIENCE_S)
+        """Ask the exchange for its list, unless that was just in vain; else return what the cache has."""
+        if monotonic() >= self._asks_at:
             try:
-                found = load(replace(self._options, connect_timeout_s=patience_s), refresh=True, now_s=time())
+                found: Pairs = self._learn("fetch pairs", self._load)
             except (ConnectionFailed, RequestRejected) as error:
-                self._asks = False
+                self._asks_at = monotonic() + _RECENT_S
                 self._note(f"the list of pairs cannot be had: {error}")
             else:
                 if found.note:
-                    self._asks = False
+                    self._asks_at = monotonic() + _RECENT_S
                     self._note(found.note)
                 return Listed(found.find(name), time())
         if cached is None:
@@ -95,6 +102,10 @@ class Checks:
                 " the exchange's own checks decide"
             )
         return cached
+
+    def _load(self) -> Pairs:
+        patience_s = min(self._options.connect_timeout_s, _PATIENCE_S)
+        return load(replace(self._options, connect_timeout_s=patience_s), refresh=True, now_s=time())
 
     def _wrong(self, bound: Bound, name: str, row: PairRow | None) -> Wrong | None:
         if row is not None:

@@ -9,8 +9,18 @@ from krakenws.net.poller import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
+    from collections.abc import Callable, Hashable, Sequence
+    from typing import Any, Protocol
+
+    class Learn(Protocol):
+        """Makes a call that blocks and returns what it gave: at once, or beside a loop (`cli.beside`)."""
+
+        def __call__(self, key: Hashable, work: Callable[[], Any], /) -> Any: ...  # noqa: D102
+
+
+def at_once(_key: Hashable, work: Callable[[], Any]) -> Any:
+    """Make a call where nothing else has to go on meanwhile."""
+    return work()
 
 
 class Errand:
@@ -60,7 +70,7 @@ class Errand:
                 self._error = error
 
     def result(self) -> Any:
-        """Return what the call gave, or raise what it raised; once, and only when it is done."""
+        """Return what the call gave, or raise what it raised; only when it is done."""
         self.close()
         if self._error is not None:
             raise self._error

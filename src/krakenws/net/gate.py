@@ -12,6 +12,7 @@ from time import monotonic, time_ns
 from krakenws.core.requests import only_validates
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import ConnectionFailed
+from krakenws.net.errand import at_once
 from krakenws.net.stop import Stopped
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Bound
     from krakenws.core.exposure import Exposure, Quote
     from krakenws.core.policy import Facts, Policy, Verdict
+    from krakenws.net.errand import Learn
     from krakenws.net.facts import MakeRun
     from krakenws.net.stop import Stop
     from krakenws.options import Options
@@ -58,6 +60,7 @@ class Gate:
             anything, and what is not at hand is left out and named.
         stop: signals, or None.
         note: takes a sentence for people.
+        learn: makes the calls that ask the exchange.
     """
 
     def __init__(
@@ -69,11 +72,15 @@ class Gate:
         make_run: MakeRun | None,
         stop: Stop | None,
         note: Callable[[str], None],
+        learn: Learn = at_once,
     ) -> None:
         from krakenws.net.checks import Checks
 
         self._options = options
-        self._checks = Checks(options, note, asks=make_run is not None) if options.check else None
+        self._checks = (
+            Checks(options, note, asks=make_run is not None, learn=learn) if options.check else None
+        )
+        self._learn = learn
         self._policy = policy
         self._history = history
         self._make_run = make_run
@@ -138,8 +145,12 @@ class Gate:
             return
         from krakenws.net.facts import look
 
-        began_ns = time_ns()
-        quotes, open_orders = look(self._options, self._make_run, pairs=pairs, open_orders=count)
+        options, make_run = self._options, self._make_run
+
+        def ask() -> tuple[int, dict[str, Quote], int | None]:
+            return time_ns(), *look(options, make_run, pairs=pairs, open_orders=count)
+
+        began_ns, quotes, open_orders = self._learn(("look", frozenset(pairs), count), ask)
         if self._stop is not None and self._stop.set:
             raise _stopped(bound)
         self._quotes |= quotes

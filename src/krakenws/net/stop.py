@@ -60,11 +60,22 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal itself gave
         signal.set_wakeup_fd(self._wakeup)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the sockets; leaving the context does it."""
         self._ours.close()
         self._theirs.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         raise NotImplementedError
+
+
+class Silence(Signals):
+    """No signal ever comes: for a run in another thread than the main one. To be closed."""
+
+    def __init__(self) -> None:
+        super().__init__(())
 
 
 class Stop(Signals):
