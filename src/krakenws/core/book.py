@@ -108,6 +108,19 @@ class Book:
             bids.best = b"".join(bids.digits[_BEST_TEN])
         return crc32(bids.best, self._asks_crc)
 
+    def disproof(self, checksum: int | None) -> str:
+        """Return what is wrong with the book after a frame, in a word or two; "" where nothing is.
+
+        A crossed book is wrong although its checksum may be right (quirk B13).
+
+        Args:
+            checksum: of the frame; None: it had none.
+        """
+        if checksum is not None and self.checksum() != checksum:
+            return "checksum"
+        asks, bids = self._asks.keys, self._bids.keys
+        return "crossed book" if asks and bids and bids[-1] >= -asks[-1] else ""
+
     @property
     def stray_deletes(self) -> int:
         """Deletes of unknown levels since the book was made, snapshots or not (quirk B10)."""
@@ -115,9 +128,8 @@ class Book:
 
     @property
     def crossed(self) -> bool:
-        """Whether the best bid is at or above the best ask: a right checksum allows it (quirk B13)."""
-        asks, bids = self._asks.keys, self._bids.keys
-        return bool(asks and bids) and bids[-1] >= -asks[-1]
+        """Whether the best bid is at or above the best ask."""
+        return self.disproof(None) != ""
 
     def best_ask(self) -> tuple[str, str] | None:
         """Return the lowest ask as (price, qty), or None when there is none."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Entry, Values
 
+    Change = tuple[Sequence[Sequence[str]], Sequence[Sequence[str]], int]
+    """The asks, the bids and the checksum of a book frame."""
+
 DATA = "data"
 ACK = "ack"
 STATUS = "status"
@@ -138,6 +141,16 @@ class Dialect:
         """
         raise NotImplementedError
 
+    def change(self, frame: bytes) -> Change | None:  # noqa: ARG002 - of a dialect that has such frames
+        """Return the asks, the bids and the checksum of a book frame that is as nearly all of them are.
+
+        None for any other, which `book` reads, or says what is wrong with it.
+
+        Raises:
+            Malformed: it is not JSON.
+        """
+        return None
+
     def items_told_once(self, entry: Entry, body: Any) -> list[tuple[str, Any]] | None:  # noqa: ARG002
         """Return the items of a private payload with their ids, where a snapshot repeats what was told.
 
@@ -233,11 +246,11 @@ def decode(frame: bytes, scan: Callable[[str, int], tuple[Any, int]] = _scan) ->
     Raises:
         Malformed: it is not JSON, nests too deep, or something follows the value.
     """
-    text = frame.decode("utf-8", "replace")
     try:
+        text = frame.decode()
         value, end = scan(text, 0)
     except (ValueError, StopIteration, RecursionError):
-        return _decode_slowly(text, scan)
+        return _decode_slowly(frame.decode("utf-8", "replace"), scan)
     return value if end == len(text) else _decode_slowly(text, scan)
 
 

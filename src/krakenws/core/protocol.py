@@ -334,10 +334,14 @@ class ClientProtocol:
             return []
         events: Events = []
         tail_of, known = self._dialect.tail, self._subscriptions.tails
+        tail, subscription = b"", None  # of the frame before: most are followed by more of the same
         for frame in frames:
-            subscription = known.get(tail_of(frame))
+            if not tail or not frame.endswith(tail):
+                tail = tail_of(frame)
+                subscription = known.get(tail)
             if subscription is None:
                 self._message(frame, received_ns, now, events)
+                tail = b""  # which may have been dropped
             elif subscription.plain:
                 if detail:
                     tally = subscription.tally

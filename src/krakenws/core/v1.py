@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from krakenws.core.catalog import Entry, Values
+    from krakenws.core.dialect import Change
 
 _REPLIES = frozenset(entry.reply for entry in ENTRIES if entry.trading)
 _CHANNELS = {entry.name: entry for entry in ENTRIES if entry.kind == CHANNEL}
@@ -74,10 +75,6 @@ class DialectV1(Dialect):
         checksum = None
         snapshot = False
         try:
-            if len(message) == 4 and len(one := message[1]) == 2 and "c" in one:  # nearly every frame
-                changed, other = one.get("a", ()), one.get("b", ())
-                if type(changed) is list or type(other) is list:
-                    return BookChanges(changed, other, int(one["c"]), False)
             for part in message[1:-2]:
                 for name, value in part.items():
                     if name == "c":
@@ -92,6 +89,21 @@ class DialectV1(Dialect):
         if not snapshot and not asks and not bids and checksum is None:
             raise Malformed("a book frame without levels")
         return BookChanges(asks, bids, checksum, snapshot)
+
+    def change(self, frame: bytes) -> Change | None:
+        """Nearly all are `[channelID, {"a" or "b": levels, "c": checksum}, channelName, pair]`."""
+        message = decode(frame)
+        try:
+            _, part, _, _ = message
+            checksum = int(part["c"])
+            if len(part) == 2:
+                if type(bids := part.get("b")) is list:
+                    return (), bids, checksum
+                if type(asks := part.get("a")) is list:
+                    return asks, (), checksum
+        except (TypeError, ValueError, AttributeError, LookupError, OverflowError):
+            pass  # `book` says what it is
+        return None
 
     def items_told_once(self, entry: Entry, body: Any) -> list[tuple[str, Any]] | None:
         if entry is not OWN_TRADES or not all(isinstance(part, dict) for part in body):

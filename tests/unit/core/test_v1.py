@@ -199,3 +199,29 @@ def test_channel_names_are_read_back() -> None:
 )
 def test_other_channel_names_are_unknown(channel: str) -> None:
     assert V1.parse_channel(channel) is None
+
+
+@pytest.mark.parametrize(
+    ("frame", "change"),
+    [
+        (b'[1,{"a":[["1","2","3"]],"c":"7"},"book-10","X/Y"]', ([["1", "2", "3"]], (), 7)),
+        (b'[1,{"b":[],"c":"7"},"book-10","X/Y"]', ((), [], 7)),
+        (b'[1,{"b":[["1","2","3"]],"c":7.5},"book-10","X/Y"]', ((), [["1", "2", "3"]], 7)),
+        (b'[1,{"a":[["1","2","3"]]},"book-10","X/Y"]', None),
+        (b'[1,{"a":[["1","2","3"]],"b":[],"c":"7"},"book-10","X/Y"]', None),
+        (b'[1,{"as":[["1","2","3"]],"c":"7"},"book-10","X/Y"]', None),
+        (b'[1,{"a":[["1","2","3"]]},{"b":[],"c":"7"},"book-10","X/Y"]', None),
+        (b'[1,{"a":null,"c":"7"},"book-10","X/Y"]', None),
+        (b'[1,{"a":[["1","2","3"]],"c":"x"},"book-10","X/Y"]', None),
+        (b'[1,["a","c"],"book-10","X/Y"]', None),
+        (b"7", None),
+    ],
+)
+def test_a_change_is_a_book_frame_of_one_side_and_a_checksum(frame: bytes, change: object) -> None:
+    assert V1.change(frame) == change
+
+
+def test_a_change_says_what_the_book_frame_says() -> None:
+    frame = b'[1,{"b":[["4","5","6"],["7","0","6","r"]],"c":"2479000840"},"book-10","X/Y"]'
+    changes = V1.book(frame)
+    assert V1.change(frame) == ((), changes.bids, changes.checksum)
