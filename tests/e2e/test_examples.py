@@ -42,9 +42,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     command = Command(tmp_path_factory.mktemp("pages"))
     command.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + command.environ["PATH"]
     (command.home / "krakenws.py").symlink_to(ROOT / "krakenws.py")
-    bot = command.home / "bot.sh"
-    bot.write_text("#!/bin/sh\n")
-    bot.chmod(0o700)
+    for name in ("bot.sh", "sell.sh"):
+        (command.home / name).write_text("#!/bin/sh\n")
+        (command.home / name).chmod(0o700)
     with running(command, "--pairs", PAIRS) as found:
         yield found
 
@@ -67,7 +67,7 @@ def run(market: Command, block: Block, **environ: str) -> None:
 
 
 @needs_jq
-@pytest.mark.parametrize("page", ["tutorial.md", "how-to.md", "from-the-original.md"])
+@pytest.mark.parametrize("page", ["tutorial.md", "how-to.md", "from-the-original.md", "policy.md"])
 def test_every_command_of_a_page_runs(market: Command, page: str) -> None:
     shown = [block for block in blocks(ROOT / "docs" / page, *SHELLS) if block.mark != "not run"]
     assert shown
