@@ -393,6 +393,7 @@ def test_the_second_signal_leaves_at_once_and_says_how_to_go_on(exchange: Exchan
     ) as process:
         process.note("look 1 of 5")
         process.interrupt()
+        assert process.note("a second signal").startswith("krakenws: waiting for the verdict of addOrder (")
         process.note("look 2 of 5")
         process.terminate()
         result = process.finish(5.0)

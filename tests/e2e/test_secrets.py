@@ -351,8 +351,16 @@ def test_no_secret_is_shown_whatever_the_exchange_says(
 ) -> None:
     krakenws.store_token(TOKEN)
     words = [*line, "-v", "-o", output, "--ack-timeout", "0.2", "--for", "600ms", "--reconnect", "never"]
-    with exchange(private=script) as server:
-        result = krakenws.run(*words, *server.options, **KEYS, KRAKENWS_REST_URL="http://127.0.0.1:1")
+    environ = {**KEYS, "KRAKENWS_REST_URL": "http://127.0.0.1:1"}
+    with (
+        exchange(private=script) as server,
+        krakenws.start(*words, *server.options, environ=environ) as process,
+    ):
+        if process.note_or_end("look 1 of"):  # the others would be the same
+            process.terminate()
+            process.note("a second signal leaves")
+            process.terminate()
+        result = process.finish()
     assert_clean(result)
 
 

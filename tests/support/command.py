@@ -124,11 +124,15 @@ class Process:
 
     def note(self, words: str) -> str:
         """Return the next line of stderr that contains `words`."""
-        while True:
-            line = self._err.line()
-            assert line is not None, f"stderr ended without {words!r}: {self._err.all()}"
-            if words in line:
-                return line
+        line = self.note_or_end(words)
+        assert line is not None, f"stderr ended without {words!r}: {self._err.all()}"
+        return line
+
+    def note_or_end(self, words: str) -> str | None:
+        """Return the same, or None when stderr ends without one."""
+        while (line := self._err.line()) is not None and words not in line:
+            pass
+        return line
 
     def send(self, text: str) -> None:
         """Write to stdin."""

@@ -427,6 +427,8 @@ class Run(Shell):
             self._tell_verdicts(self._trading.look_ups.collect())
         elif key == 0:
             self._stop.heard()
+            if self._trading is not None and not self._stop.urgent:
+                self._trading.say_what_is_owed()
         elif link := self._numbered.get(abs(key) % _FILLING):  # else it failed a moment ago
             if key > 0:
                 self._fill(link)

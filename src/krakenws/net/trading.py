@@ -270,6 +270,11 @@ class Trading:
         """Return what each of `owed` is called, and what to do about it."""
         return [(named(intent), RECONCILE) for intent in self.owed]
 
+    def say_what_is_owed(self) -> None:
+        """Tell who asked the run to end what it still waits for."""
+        if names := ", ".join(name for name, _ in self.owed_in_words()):
+            self._note(f"waiting for the verdict of {names}; a second signal leaves without it")
+
     @property
     def has_news(self) -> bool:
         """Whether `told` has something to tell."""
