@@ -50,6 +50,7 @@ PARSED = {
     "krakenws.cli.parser",
     "krakenws.core",
     "krakenws.core.catalog",
+    "krakenws.core.kinds",
     "krakenws.core.redaction",
     "krakenws.core.v1_entries",
     "krakenws.errors",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from krakenws.core.catalog import duration, shown
+from krakenws.core.catalog import shown
+from krakenws.core.kinds import duration
 from krakenws.errors import UsageError
 from krakenws.net.child import find_program, without_secrets
 from krakenws.net.guard import CANCEL, Guard

@@ -7,7 +7,8 @@ from os.path import expanduser, join
 from krakenws.cli.options import OPTIONS
 from krakenws.cli.parser import entries
 from krakenws.cli.tools import TOOLS
-from krakenws.core.catalog import CHANNEL, INTEGER, PRIVATE, PUBLIC
+from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
+from krakenws.core.kinds import INTEGER
 from krakenws.directories import config_dir
 from krakenws.errors import EXIT_CODES
 

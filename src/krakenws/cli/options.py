@@ -6,7 +6,8 @@ the keys of `config.toml` and validation derive from `OPTIONS`.
 
 from __future__ import annotations
 
-from krakenws.core.catalog import duration, nearest, shown
+from krakenws.core.catalog import nearest, shown
+from krakenws.core.kinds import duration
 from krakenws.errors import UsageError
 from krakenws.record import record
 from krakenws.sinks import FORMATS

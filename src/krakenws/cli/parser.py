@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from krakenws.cli.options import OPTIONS, read_setting
 from krakenws.core import v1_entries
-from krakenws.core.catalog import BOOLEAN, BOOLEAN_TEXT, Entry, Param, canonical, find, nearest, shown
+from krakenws.core.catalog import Entry, Param, canonical, find, nearest, shown
+from krakenws.core.kinds import BOOLEAN, BOOLEAN_TEXT
 from krakenws.errors import UsageError
 from krakenws.record import record
 

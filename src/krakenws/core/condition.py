@@ -19,7 +19,8 @@ A quantity may be unknown. Then logic has three values (Kleene): what is known d
 
 from __future__ import annotations
 
-from krakenws.core.catalog import AMOUNT_OR_ZERO, duration, nearest, normal_pair, shown
+from krakenws.core.catalog import nearest, shown
+from krakenws.core.kinds import AMOUNT_OR_ZERO, duration, normal_pair
 from krakenws.errors import UsageError
 from krakenws.record import record
 

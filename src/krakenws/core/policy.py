@@ -17,8 +17,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from decimal import Decimal
 
-from krakenws.core.catalog import nearest, normal_pair, shown
+from krakenws.core.catalog import nearest, shown
 from krakenws.core.exposure import EXACT, Exposure, HeldPrice, Quote, Sizing, distance, plain
+from krakenws.core.kinds import normal_pair
 from krakenws.core.ordercheck import is_relative
 from krakenws.errors import PolicyRefused, UsageError
 from krakenws.record import record, replace

@@ -9,7 +9,8 @@ from inspect import getdoc
 from typing import TYPE_CHECKING, Any
 
 from krakenws.core import events, session
-from krakenws.core.catalog import CHANNEL, WORDS
+from krakenws.core.catalog import CHANNEL
+from krakenws.core.kinds import WORDS
 from krakenws.core.rows import ROWS, schema_of
 
 if TYPE_CHECKING:

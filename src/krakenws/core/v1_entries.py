@@ -6,14 +6,13 @@ Source: docs.kraken.com, Spot WebSocket API v1; where captured frames disagree, 
 
 from __future__ import annotations
 
-from krakenws.core.catalog import (
+from krakenws.core.catalog import CHANNEL, COMMAND, PRIVATE, PUBLIC, Entry, Param
+from krakenws.core.kinds import (
     AMOUNT,
     AMOUNT_OR_ZERO,
     BOOLEAN,
     BOOLEAN_TEXT,
-    CHANNEL,
     CLIENT_ID,
-    COMMAND,
     IDS,
     INT32_TEXT,
     INTEGER,
@@ -22,15 +21,11 @@ from krakenws.core.catalog import (
     PAIR,
     PAIRS,
     PRICE,
-    PRIVATE,
-    PUBLIC,
     TEXT,
     TIME,
     TIMESTAMP,
     WORD,
     WORDS,
-    Entry,
-    Param,
     is_zero,
 )
 

@@ -5,7 +5,8 @@ Source: docs.kraken.com, Spot WebSocket API v2; v2.md section 6.
 
 from __future__ import annotations
 
-from krakenws.core.catalog import BOOLEAN, CHANNEL, INTEGER, PRIVATE, WORD, Entry, Param
+from krakenws.core.catalog import CHANNEL, PRIVATE, Entry, Param
+from krakenws.core.kinds import BOOLEAN, INTEGER, WORD
 
 _DOCS = "https://docs.kraken.com/api/docs/websocket-v2/"
 

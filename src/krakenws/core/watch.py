@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from decimal import Context, Decimal
 
-from krakenws.core.catalog import AMOUNT_OR_ZERO
 from krakenws.core.condition import Number, holds
 from krakenws.core.events import (
     VERIFIED,
@@ -32,6 +31,7 @@ from krakenws.core.events import (
     Update,
     Violation,
 )
+from krakenws.core.kinds import AMOUNT_OR_ZERO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

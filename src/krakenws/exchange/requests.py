@@ -5,14 +5,16 @@ What may be said stands in the catalog alone; here stands only how Kraken says n
 
 from __future__ import annotations
 
-from krakenws.core.catalog import BOOLEAN, BOOLEAN_TEXT, PRIVATE, WORDS
+from krakenws.core.catalog import PRIVATE
+from krakenws.core.kinds import BOOLEAN, BOOLEAN_TEXT, WORDS
 from krakenws.errors import RequestRejected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from krakenws.core.catalog import Entry, Param, Value, Values
+    from krakenws.core.catalog import Entry, Param, Values
+    from krakenws.core.kinds import Value
 
 _NOT_OPTIONS = {"pair", "reqid"}
 _TYPES: dict[object, type] = {"string": str, "integer": int, "boolean": bool, "array": list}

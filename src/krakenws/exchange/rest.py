@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl
 
 from msgspec.json import Encoder
 
-from krakenws.core.catalog import CLIENT_ID
+from krakenws.core.kinds import CLIENT_ID
 from krakenws.core.v1_entries import ADD_ORDER
 from krakenws.errors import UsageError
 from krakenws.exchange.checks import NO_INDEX

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from types import NoneType
 
-from krakenws.core.catalog import PAIR_ALIASES
+from krakenws.core.kinds import PAIR_ALIASES
 from krakenws.core.pair import PairRow
 from krakenws.directories import cache_dir, replace_file
 from krakenws.errors import ConnectionFailed

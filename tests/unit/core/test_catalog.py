@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from krakenws.core import v1_entries, v2_entries
-from krakenws.core.catalog import Bound, bind, canonical, find, nearest, normal_pair, shown
+from krakenws.core.catalog import Bound, bind, canonical, find, nearest, shown
+from krakenws.core.kinds import normal_pair
 from krakenws.errors import UsageError
 
 if TYPE_CHECKING:
