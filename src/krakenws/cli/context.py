@@ -6,7 +6,6 @@ import os
 from time import monotonic, time, time_ns
 
 from krakenws.directories import config_dir
-from krakenws.net.errand import at_once
 from krakenws.sinks import open_sink
 
 TYPE_CHECKING = False
@@ -135,13 +134,16 @@ class Context:
             **{**usual, "credentials": more.get("credentials") or self.credentials(), **more},
         )
 
-    def pair_patterns(self, api: int, learn: Learn = at_once) -> Callable[[str], list[str]]:
+    def pair_patterns(self, api: int, learn: Learn | None = None) -> Callable[[str], list[str]]:
         """Return what expands `*/USD`; `learn` makes the call that asks for the list of pairs."""
 
         def expand(pattern: str) -> list[str]:
             from krakenws.net.pairs import load
 
-            pairs: Pairs = learn("pairs", lambda: load(self.options, refresh=False, now_s=time()))
+            def ask() -> Pairs:
+                return load(self.options, refresh=False, now_s=time())
+
+            pairs: Pairs = ask() if learn is None else learn("pairs", ask)
             if pairs.note:
                 self.note(pairs.note)
             return pairs.expand(pattern, api)
