@@ -11,6 +11,12 @@ from __future__ import annotations
 import os
 import sys
 
+from krakenws.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _NAME = "krakenws"
 
 
@@ -41,6 +47,25 @@ def runtime_dir() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it fell back from an unset variable is no news to our user
         return platformdirs.user_runtime_dir(_NAME, appauthor=False)
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Return the table of a `config.toml`, numbers with a fraction as text; empty without such a file.
+
+    Raises:
+        UsageError: it cannot be read, or is not TOML.
+    """
+    if not os.path.exists(path):
+        return {}
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file, parse_float=str)  # money is never a float
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
 
 
 def replace_file(path: str, text: str) -> None:

@@ -71,10 +71,10 @@ class Journal:
         rows = [_row(intent) for intent in intents]
         old_ns = intents[0].created_ns - KEPT_NS
 
-        def insert(database: sqlite3.Connection) -> bool:
+        def insert(database: sqlite3.Connection) -> None:
             for name in {intent.id for intent in intents}:
                 if database.execute("SELECT 1 FROM intents WHERE id = ?", (name,)).fetchone():
-                    return False
+                    raise IntentTakenError(name)
             if allow is not None:
                 allow()
             database.execute(_PRUNE, (old_ns,))
@@ -83,10 +83,8 @@ class Journal:
                 database.execute(query, (instead_of,))
             marks = ",".join("?" * len(rows[0]))
             database.executemany(f"INSERT INTO intents VALUES ({marks})", rows)  # noqa: S608 - as below
-            return True
 
-        if not self._state.transaction(insert):
-            raise IntentTakenError
+        self._state.transaction(insert)
 
     def settle(self, intent: Intent) -> Intent:
         """Write what became of an intent, and return what stands: a verdict that is there already stays."""

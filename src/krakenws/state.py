@@ -11,6 +11,7 @@ commits are on the disk when they return (`synchronous=FULL`), but for those tha
 from __future__ import annotations
 
 import os
+from time import time_ns
 
 from krakenws.errors import SinkError
 
@@ -60,6 +61,15 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             WHERE named = 0 AND state IN ('accepted', 'rejected', 'settled')""",
     ),
 )
+
+
+def next_nonce(key_id: str) -> int:
+    """Return a new nonce for a key (`State.next_nonce`), in any thread."""
+    state = State()
+    try:
+        return state.next_nonce(key_id, time_ns())
+    finally:
+        state.close()
 
 
 class State:

@@ -31,8 +31,8 @@ class Ledger:
     def begin(self, intents: Sequence[Intent], *, allow: Callable[[], None] | None = None) -> None:
         if allow is not None:
             allow()
-        if {intent.id for intent in intents} & {name for name, _ in self.rows}:
-            raise IntentTakenError
+        for taken in {intent.id for intent in intents} & {name for name, _ in self.rows}:
+            raise IntentTakenError(taken)
         self.rows |= {(intent.id, intent.part): intent for intent in intents}
 
     def settle(self, intent: Intent) -> Intent:

@@ -39,7 +39,7 @@ def run(context: Context, feeds: Sequence[Feed]) -> int:
     sandbox = context.settings.get("sandbox")
     if sandbox is None or (tool is not None and tool.name not in _EXCHANGE_TOOLS):
         return _run_tool(context, tool, feeds[0].words) if tool else run_feeds(context, feeds)
-    from krakenws.cli.playground import Playground
+    from krakenws.playground import Playground
 
     with Playground(str(sandbox), context.note) as playground:
         context.play(playground)
@@ -125,7 +125,8 @@ def _make_run(
 
 
 def _trading(context: Context, stop: Stop, make_run: MakeRun) -> Trading:
-    from krakenws.cli.intents import make_trading, open_journal
+    from krakenws.account import open_journal
+    from krakenws.cli.intents import make_trading
 
     return make_trading(context, open_journal(), stop, make_run)
 

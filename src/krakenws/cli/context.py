@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from time import monotonic, time, time_ns
+from time import monotonic, time
 
 from krakenws.directories import config_dir
 from krakenws.sinks import open_sink
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from krakenws.budget import ConnectionBudget
     from krakenws.cli.options import Settings
-    from krakenws.cli.playground import Playground
     from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect
     from krakenws.core.redaction import Redactor
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from krakenws.net.pairs import Pairs
     from krakenws.net.stop import Signals
     from krakenws.options import Options
+    from krakenws.playground import Playground
     from krakenws.sinks import Out, Sink
 
 _SELDOM_S = 60.0
@@ -93,7 +93,7 @@ class Context:
         return Credentials(
             self.options,
             self.redactor,
-            next_nonce,
+            _next_nonce,
             environ=self.environ,
             working_dir=self.working_dir,
             program_dir=self.program_dir,
@@ -112,7 +112,7 @@ class Context:
 
     def play(self, playground: Playground) -> None:
         """Talk to a sandbox exchange, with the demo account's key: the user's own is of no use there."""
-        from krakenws.cli.playground import demo_environment
+        from krakenws.playground import demo_environment
 
         self.plays = True
         self.options = playground.options(self.options)
@@ -151,15 +151,10 @@ class Context:
         return expand
 
 
-def next_nonce(key_id: str) -> int:
-    """Return a new nonce for a key; may be called in any thread."""
-    from krakenws.state import State
+def _next_nonce(key_id: str) -> int:
+    from krakenws.state import next_nonce  # not before a nonce is drawn
 
-    state = State()
-    try:
-        return state.next_nonce(key_id, time_ns())
-    finally:
-        state.close()
+    return next_nonce(key_id)
 
 
 def dialect_of(api: int) -> Dialect:

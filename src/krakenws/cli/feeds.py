@@ -191,7 +191,7 @@ class Feeds:
         if last is None:
             return
         if last.route.book is not None:
-            caller.take(snapshot_of(last.route, last.trust, now_ns, self._levels))
+            caller.take(snapshot_of(last.route, now_ns, self._levels))
         elif feed.entry.rows in _STATES:
             caller.take(Update(last.route, last.frame, last.received_ns, True, None, last.body))
         for update in feed.told or ():

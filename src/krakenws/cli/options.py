@@ -71,8 +71,10 @@ def _durations(text: str) -> tuple[float, ...]:
 
 
 def _intent(text: str) -> str:
-    if not text.isascii() or not text.isprintable() or " " in text or not 0 < len(text) <= 64:
-        raise ValueError("is not a name of at most 64 ASCII characters without a space")
+    from krakenws.core.intents import NAMES, is_name
+
+    if not is_name(text):
+        raise ValueError(f"is not {NAMES}")
     return text
 
 

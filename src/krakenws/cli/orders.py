@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from krakenws.net.facts import MakeRun
     from krakenws.net.gate import History
     from krakenws.net.stop import Stop
-    from krakenws.net.trading import Command, Confirm
 
 
 def make_gate(
@@ -52,19 +51,6 @@ def pass_gate(context: Context, gate: Gate, bound: Bound, waiting: Sequence[Boun
     if only_validates(bound):
         context.note(f"{bound.entry.name} validate=true: it is only checked, NOT placed")
     return None if exposure is None else exposure.__dict__
-
-
-def confirming(context: Context, gate: Gate, history: History) -> Confirm | None:
-    """Return what looks at the limits again while rows are written, None without a policy."""
-    if _policy_of(context) is None:
-        return None
-    from krakenws.core.exposure import Exposure
-
-    def confirm(commands: Sequence[Command]) -> None:
-        leaving = [(one.bound, Exposure(**one.exposure)) for one in commands if one.exposure]
-        gate.confirm(leaving, history)
-
-    return confirm
 
 
 def _policy_of(context: Context) -> Policy | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from krakenws.cli.intents import fields_of, make_trading, open_journal
+from krakenws.account import open_journal
+from krakenws.cli.intents import fields_of, make_trading
 from krakenws.cli.tables import write_fields
 from krakenws.errors import OutcomeUnknown, UsageError
 from krakenws.net.stop import Stop, Stopped

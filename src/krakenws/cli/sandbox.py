@@ -8,6 +8,7 @@ from contextlib import suppress
 from signal import SIGTERM, raise_signal
 
 from krakenws.errors import SinkError, UsageError
+from krakenws.playground import DEFAULT_HOST, DEFAULT_PORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from krakenws.cli.context import Context
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8765
 _STDERR = 2
 
 

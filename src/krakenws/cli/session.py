@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 
+from krakenws.account import open_journal
 from krakenws.cli.beside import Beside
 from krakenws.cli.caller import Caller
 from krakenws.cli.context import Context, Seldom, dialect_of
-from krakenws.cli.intents import make_trading, open_journal
+from krakenws.cli.intents import make_trading
 from krakenws.cli.parser import entries
 from krakenws.cli.switchboard import Switchboard
 from krakenws.core.odometer import Odometer

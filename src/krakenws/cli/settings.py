@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from os.path import exists, join
+from os.path import join
 
 from krakenws.cli.options import OPTIONS, read_setting
 from krakenws.core.catalog import nearest
+from krakenws.directories import read_config
 from krakenws.errors import UsageError
 from krakenws.options import Options
 
@@ -75,19 +76,8 @@ def _value(option: Option, text: str, source: str) -> Setting:
 
 
 def _from_file(path: str) -> Settings:
-    if not exists(path):
-        return {}
-    import tomllib
-
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file, parse_float=str)  # money is never a float
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
     settings: Settings = {}
-    for name, value in table.items():
+    for name, value in read_config(path).items():
         if name == "policy" and isinstance(value, dict):
             from krakenws.core.policy import read_policy
 

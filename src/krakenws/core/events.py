@@ -12,13 +12,29 @@ from krakenws.record import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, TypeVar
+    from typing import Any, Generic
+
+    from typing_extensions import TypeVar
 
     from krakenws.core.book import Book
     from krakenws.core.catalog import Entry, Values
     from krakenws.core.violations import Violations
 
     E = TypeVar("E", bound="Event")
+    RowT = TypeVar("RowT", default=Any)
+
+    class _OfRows(Generic[RowT]):
+        """What type checkers see: an update of a channel has rows of one type."""
+
+else:
+    RowT = None
+
+    class _OfRows:
+        __slots__ = ()
+
+        def __class_getitem__(cls, _rows: object) -> type:
+            return cls
+
 
 VERIFIED = "verified"
 UNVERIFIED = "unverified"
@@ -67,11 +83,12 @@ class Route:
         channel: the wire's name of it, `book-10`.
         symbol: the pair; "" for private channels.
         book: the verified book, for `book` channels that are kept.
+        trust: what the book's last update said of itself; "" before the first.
         tally: what became of its frames.
         violations: makes what is said of its unusable frames, and counts them; None: nobody counts.
     """
 
-    __slots__ = ("book", "channel", "entry", "symbol", "tally", "values", "violations")
+    __slots__ = ("book", "channel", "entry", "symbol", "tally", "trust", "values", "violations")
 
     def __init__(
         self, entry: Entry, values: Values, channel: str, symbol: str, violations: Violations | None = None
@@ -81,6 +98,7 @@ class Route:
         self.channel = channel
         self.symbol = symbol
         self.book: Book | None = None
+        self.trust = ""
         self.tally = Tally()
         self.violations = violations
 
@@ -88,7 +106,7 @@ class Route:
         return f"Route({self.channel}, {self.symbol or 'private'})"
 
 
-class Update:
+class Update(_OfRows[RowT]):
     """One data frame.
 
     Attributes:
@@ -114,7 +132,17 @@ class Update:
         self.trust = trust
         self.body = body
 
-    def rows(self) -> list[Any]:
+    @property
+    def channel(self) -> str:
+        """The channel's name in the catalog, `book`."""
+        return self.route.entry.name
+
+    @property
+    def symbol(self) -> str:
+        """The pair; "" for private channels."""
+        return self.route.symbol
+
+    def rows(self) -> list[RowT]:
         """Return the frame's typed rows (`krakenws.core.rows`), made on demand.
 
         Raises:

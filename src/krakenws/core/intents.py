@@ -16,9 +16,20 @@ if TYPE_CHECKING:
 
 OPEN, ACCEPTED, REJECTED, UNKNOWN, SETTLED = "open", "accepted", "rejected", "unknown", "settled"
 
+NAMES = "a name of at most 64 ASCII characters without a space"
+
+
+def is_name(text: str) -> bool:
+    """Return whether a command may be called so."""
+    return text.isascii() and text.isprintable() and " " not in text and 0 < len(text) <= 64
+
 
 class IntentTakenError(Exception):
-    """Another process has used the name of an intent in the meantime: nothing may be sent under it."""
+    """Another process has used a name (`intent`) in the meantime: nothing may be sent under it."""
+
+    def __init__(self, intent: str) -> None:
+        super().__init__(intent)
+        self.intent = intent
 
 
 @record

@@ -30,12 +30,11 @@ def _is_filled_in(update: Update) -> bool:
 class _Loss:
     """What was dropped of one feed, since it was last told."""
 
-    __slots__ = ("count", "from_ns", "trust")
+    __slots__ = ("count", "from_ns")
 
     def __init__(self) -> None:
         self.count = 0
         self.from_ns = 0
-        self.trust: str | None = None
 
 
 class Losses:
@@ -98,7 +97,6 @@ class Losses:
             loss = self._losses[update.route] = _Loss()
             loss.from_ns = update.received_ns
         loss.count += 1
-        loss.trust = update.trust
         if self._tallies:
             update.route.tally.emitted -= 1
             update.route.tally.dropped += 1
@@ -125,7 +123,7 @@ class Losses:
                 levels += 2 * book.depth
                 if books and self._round_levels is not None and levels > self._round_levels:
                     continue
-                books.append(snapshot_of(route, loss.trust, now_ns, self._levels))
+                books.append(snapshot_of(route, now_ns, self._levels))
             del self._losses[route]
             self._gaps[route] = self._gaps.get(route, 0) + loss.count
             from_ns = min(from_ns, loss.from_ns)
@@ -139,17 +137,17 @@ class Losses:
         return mended
 
 
-def snapshot_of(route: Route, trust: str | None, now_ns: int, levels: int | None = None) -> Update:
+def snapshot_of(route: Route, now_ns: int, levels: int | None = None) -> Update:
     """Return a kept book as a snapshot of our own, which has no frame.
 
     Args:
         route: whose book it is; it must have one.
-        trust: what the last update of it said of itself.
         now_ns: wall-clock time.
         levels: how many on each side; None: all.
     """
     book = route.book
     assert book is not None  # noqa: S101 - the caller looked
+    trust = route.trust
     checksum = book.checksum() if trust == VERIFIED else None  # the exchange's own, where that has matched
     return Update(
         route, b"", now_ns, True, trust, BookChanges(book.asks(levels), book.bids(levels), checksum, True)

@@ -309,6 +309,7 @@ class Subscription:
             self._judge(book, changes, frame, received_ns, now, events=events, detail=detail)
             return events
         self._proved = True
+        self.route.trust = VERIFIED
         self.last_ns = received_ns
         if not detail:
             self.tally.withheld += 1
@@ -348,6 +349,7 @@ class Subscription:
             self._has_snapshot = True
             self._healed(received_ns, now, events)
         self.last_ns = received_ns
+        self.route.trust = trust
         shown = changes if self._options.book == "changes" else self._view(book, changes)
         if shown is None or not detail:
             self.tally.withheld += 1

@@ -30,10 +30,10 @@ from krakenws.core.events import (
 )
 from krakenws.core.protocol import CLOSE
 from krakenws.core.v1 import V1
-from krakenws.core.v1_entries import OPEN_ORDERS, OWN_TRADES, PLACING
-from krakenws.errors import ConnectionFailed, PolicyRefused, RemoteProtocolError
+from krakenws.core.v1_entries import PLACING
+from krakenws.errors import PolicyRefused, RemoteProtocolError
 from krakenws.net.poller import READ, Poller
-from krakenws.net.shell import GOODBYE_S, Shell, has_closed, prove
+from krakenws.net.shell import GOODBYE_S, Shell, failure_of, has_closed, listen, prove
 from krakenws.net.stop import Stopped
 from krakenws.net.verdicts import Verdicts
 
@@ -89,10 +89,6 @@ _FILLING = 1 << 20
 """What is added to a link's number to watch the errand of its backfill."""
 _LOOKING = 1 << 21
 """The key under which the errand of look-ups is watched."""
-_HEAP_BYTES = 1 << 20
-"""Allocated and freed once at the start of a run. One read keeps several buffers of 64 KiB, more than glibc
-keeps at the heap's end by default, so that every read would shrink and grow the heap: a third of a raw
-stream's time. Freeing one large block teaches glibc to keep more. Its pages are never touched."""
 _OUTPUT = 1 << 30
 """The poller's key for the reader of our output."""
 _ATTENDED = 1 << 31
@@ -214,7 +210,7 @@ class Run(Shell):
         commands = self._trading.prepare(bound)
         if self._follow is not None:
             link = self._link(dialect, bound.entry.access)
-            self._listen(link)
+            listen(link)
             self._held_back += [(link, command) for command in commands]
             return []
         return [self._request(self._link(dialect, bound.entry.access), command) for command in commands]
@@ -226,12 +222,6 @@ class Run(Shell):
         if self._odometer is not None:
             self._odometer.sending(command.bound, req_id, time_ns() // 1000)
         return req_id
-
-    @staticmethod
-    def _listen(link: Link) -> None:
-        """Subscribe to what tells of orders."""
-        for entry in (OPEN_ORDERS, OWN_TRADES):
-            link.protocol.subscribe(Bound(entry, {}), monotonic())
 
     def _link(self, dialect: Dialect, access: str) -> Link:
         key = dialect.api, access
@@ -283,7 +273,6 @@ class Run(Shell):
         Raises:
             KrakenWSError: what broke it off: the sink, credentials, `--strict`.
         """
-        bytes(_HEAP_BYTES)
         try:
             while not self._is_over():
                 if self._attendant is not None:
@@ -333,7 +322,7 @@ class Run(Shell):
         for link in self.links:
             protocol = link.protocol
             failed = protocol.wants == CLOSE and protocol.failure
-            if failed and not self._goes_on_without(link, ConnectionFailed(_at(link, failed))):
+            if failed and not self._goes_on_without(link, failure_of(link)):
                 return True
             idle = idle and protocol.idle
         return idle
@@ -456,7 +445,7 @@ class Run(Shell):
             self._held_back.clear()
         if trading.look_ups and self._looker is None:
             self._looker = self._numbered_link(V1, PRIVATE, detail=True, looks=True)
-            self._listen(self._looker)
+            listen(self._looker)
         elif not trading.look_ups and self._looker is not None:
             self._looker.drop()
             self._looker.end_errand()
@@ -613,7 +602,7 @@ class Run(Shell):
             KrakenWSError: its `exit_code` is the process's.
         """
         links = self._links.values()
-        failures = [_at(link, link.protocol.failure) for link in links if link.protocol.failure]
+        failures = [str(failure_of(link)) for link in links if link.protocol.failure]
         streaming = not self._streams or any(link.protocol.routes for link in links)
         for bound in self._bare.values():  # beside `Trading`, as a guard's
             sent = any(link.protocol.has_sent(bound) for link in links)
@@ -621,8 +610,3 @@ class Run(Shell):
         self.verdicts.judge(failures, streaming=streaming, unsent_is_failure=unsent_is_failure)
         if self._follow is not None:
             self._follow.judge()
-
-
-def _at(link: Link, failure: str) -> str:
-    """Say whose failure it is, unless it says so itself."""
-    return failure if link.target.shown in failure else f"{link.name} endpoint {link.target.shown}: {failure}"

@@ -1,7 +1,8 @@
 """What every shell shares: the way to each endpoint's connection, and what it brings.
 
-A shell drives protocols in real time, as the blocking loop of the command line does (`net/loop.py`). How it
-waits and what it does with events is its own; greeting, tokens, budget, back-off, renewals and TLS are here.
+A shell drives protocols in real time. There are two: the blocking loop of the command line (`net/loop.py`)
+and the one on asyncio behind the Python API (`net/aioshell.py`). How they wait and what they do with events
+is their own; greeting, tokens, budget, back-off, renewals and TLS are here.
 
 Nothing here blocks. What the system offers only as a call that blocks (a name to resolve, the REST call for a
 token) is an `Errand`: a thread that makes this one call and ends. Such a thread shares nothing with the shell
@@ -20,10 +21,11 @@ from os import environ, urandom
 from time import monotonic, time_ns
 
 from krakenws import __version__
-from krakenws.core.catalog import PRIVATE
+from krakenws.core.catalog import PRIVATE, Bound
 from krakenws.core.events import Update
 from krakenws.core.pacing import POLITE_S
 from krakenws.core.protocol import CONNECT, ClientProtocol
+from krakenws.core.v1_entries import OPEN_ORDERS, OWN_TRADES
 from krakenws.core.websocket import Handshake, WebSocket
 from krakenws.errors import ConnectionFailed, CredentialsError, RemoteProtocolError, RequestRejected
 from krakenws.net.errand import Errand
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect
     from krakenws.core.events import Event
     from krakenws.core.redaction import Redactor
@@ -58,6 +59,10 @@ GOODBYE_S = 0.3
 _FOR_EVER = 1_000_000_000
 _BLOCKED_S = 60.0
 """After HTTP 403: the address is blocked for minutes, and knocking prolongs it."""
+_HEAP_BYTES = 1 << 20
+"""Allocated and freed once at the start. One read keeps several buffers of 64 KiB, more than glibc
+keeps at the heap's end by default, so that every read would shrink and grow the heap: a third of a raw
+stream's time. Freeing one large block teaches glibc to keep more. Its pages are never touched."""
 
 
 class Link:
@@ -126,6 +131,7 @@ class Shell:
         warn: Callable[[str], None],
         budget: Budget | None,
     ) -> None:
+        bytes(_HEAP_BYTES)
         self._options = options
         self._redactor = redactor
         self._credentials = credentials
@@ -483,6 +489,18 @@ class Shell:
         transport.write(websocket.bytes_to_send())
         transport.end_writing()
         return True
+
+
+def listen(link: Link) -> None:
+    """Subscribe to what tells of orders."""
+    for channel in (OPEN_ORDERS, OWN_TRADES):
+        link.protocol.subscribe(Bound(channel, {}), monotonic())
+
+
+def failure_of(link: Link) -> ConnectionFailed:
+    """Return why a link ended for good: whose failure it was, unless it says so itself."""
+    failure, place = link.protocol.failure or "", link.target.shown
+    return ConnectionFailed(failure if place in failure else f"{link.name} endpoint {place}: {failure}")
 
 
 def prove(events: list[Update | Event]) -> None:

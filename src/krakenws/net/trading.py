@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Values
     from krakenws.core.events import Answered, Event, Update
     from krakenws.core.protocol import ClientProtocol
+    from krakenws.core.requests import Request
     from krakenws.net.lookups import Ask, Ledger
     from krakenws.options import Options
 
@@ -73,17 +74,21 @@ class Command:
         exposure: what it may come to, if a check has found out.
         id: the name of its intent, of which it is this
         part: from 1.
+        named: whether the user gave that name.
         intent: its row, made when it leaves; None before.
     """
 
-    __slots__ = ("asked", "bound", "exposure", "id", "intent", "part")
+    __slots__ = ("asked", "bound", "exposure", "id", "intent", "named", "part")
 
-    def __init__(self, bound: Bound, asked: Values, exposure: Mapping[str, str], id_: str, part: int) -> None:
+    def __init__(
+        self, bound: Bound, asked: Values, exposure: Mapping[str, str], id_: str, part: int, *, named: bool
+    ) -> None:
         self.bound = bound
         self.asked = asked
         self.exposure = exposure
         self.id = id_
         self.part = part
+        self.named = named
         self.intent: Intent | None = None
 
 
@@ -139,29 +144,40 @@ class Trading:
 
     # ---- before
 
-    def prepare(self, bound: Bound) -> list[Command]:
+    def prepare(self, bound: Bound, name: str = "") -> list[Command]:
         """Return the requests that a command becomes; none if its name was used before, and is answered so.
 
+        Args:
+            bound: as typed.
+            name: the user's for it; that of the run goes before.
+
         Raises:
-            UsageError: the name stands for another command.
+            UsageError: the name stands for another command, or waits to be sent.
             KrakenWSError: a check forbids it.
             SinkError: the journal cannot be read: then nothing may be sent.
         """
         if self._begun and self._name:
             raise UsageError("--intent names one command: run the others by themselves")
+        name = self._name or name
         self._begin()
-        if self._name and (known := self._ledger.of(self._name)):
-            self._recall(bound, known)
+        if self.knows(name):
+            self._recall(bound, name)
             return []
+        if name and any(command.id == name for command in self._unsent):
+            raise UsageError(f"the intent {name} waits to be sent: use another name")
         exposure: Mapping[str, str] = {}
         for check in self._checks:
             exposure = check(bound) or exposure
         asked = {name: value for name, value in bound.values.items() if name != "reqid"}
         parts = requests_of(bound, self._free_userref)
-        id_ = self._name or urandom(8).hex()
-        commands = [Command(part, asked, exposure, id_, at) for at, part in enumerate(parts, 1)]
+        id_, named = name or urandom(8).hex(), bool(name)
+        commands = [Command(part, asked, exposure, id_, at, named=named) for at, part in enumerate(parts, 1)]
         self._unsent += commands
         return commands
+
+    def knows(self, name: str) -> bool:
+        """Whether a name was used before."""
+        return bool(name and self._ledger.of(name))
 
     def _begin(self) -> None:
         """Look at the journal once: which numbers are in use, and what was left open."""
@@ -218,13 +234,9 @@ class Trading:
         reached(BEFORE_ROW)
         try:
             self._ledger.begin(intents, allow=None if confirm is None else lambda: confirm(commands))
-        except IntentTakenError:
-            self._unsent.clear()
-            for request, _ in leaving:
-                protocol.withdraw(request)
-                del self._commands[request.req_id]
-            command = leaving[0][1]
-            self._recall(Bound(command.bound.entry, command.asked), self._ledger.of(self._name))
+        except IntentTakenError as taken:
+            self._give_way(protocol, leaving, taken.intent)
+            self.leave(protocol)
             return
         for intent, (_, command) in zip(intents, leaving, strict=True):
             command.intent = intent
@@ -233,11 +245,22 @@ class Trading:
         self._stop.hold()
         reached(ROW)
 
+    def _give_way(
+        self, protocol: ClientProtocol, leaving: Sequence[tuple[Request, Command]], name: str
+    ) -> None:
+        """Withdraw what bears a name that another process was quicker to use; its verdict is told instead."""
+        taken = [(request, command) for request, command in leaving if command.id == name]
+        for request, _ in taken:
+            protocol.withdraw(request)
+            self.give_up(request.req_id)
+        command = taken[0][1]
+        self._recall(Bound(command.bound.entry, command.asked), name)
+
     def _intent(self, command: Command, req_id: int, created_ns: int) -> Intent:
         return Intent(
             command.id,
             command.part,
-            bool(self._name),
+            command.named,
             command.bound.entry.name,
             command.asked,
             {name: value for name, value in command.bound.values.items() if name != "reqid"},
@@ -358,21 +381,22 @@ class Trading:
 
     # ---- names used before
 
-    def _recall(self, bound: Bound, known: list[Intent]) -> None:
+    def _recall(self, bound: Bound, name: str) -> None:
         """Answer a command whose name was used before with its verdict, and send nothing."""
+        known = self._ledger.of(name)
         first = known[0]
         asked = {name: value for name, value in bound.values.items() if name != "reqid"}
         if (first.method, dict(first.asked)) != (bound.entry.name, asked):
             said = " ".join(f"{name}={shown(str(value))}" for name, value in first.asked.items())
             raise UsageError(
-                f"the intent {self._name} stands for {first.method} {said}".rstrip() + ": use another name"
+                f"the intent {name} stands for {first.method} {said}".rstrip() + ": use another name"
             )
         if not self._is_ours(first):
             raise UsageError(
-                f"the intent {self._name} was used with {first.endpoint} or another key: use another name"
+                f"the intent {name} was used with {first.endpoint} or another key: use another name"
             )
         self.traded = True
-        self._note(f"the intent {self._name} was used before: this is its verdict, nothing was sent")
+        self._note(f"the intent {name} was used before: this is its verdict, nothing was sent")
         for intent in known:
             if intent.pending:
                 self.adopt(intent, "its verdict is not known yet")

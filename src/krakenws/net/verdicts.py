@@ -71,7 +71,7 @@ class Verdicts:
         self.judge_unknown()
         for event in self._answered:
             if isinstance(event, Rejected):
-                raise _refusal(f"{event.method} {event.order}", event.error)
+                raise refusal(f"{event.method} {event.order}", event.error)
         for failure in failures:
             raise ConnectionFailed(failure)
         waiting = [bound.entry.name for bound in self._trading.waiting] if self._trading else self._unsent
@@ -82,7 +82,7 @@ class Verdicts:
                 raise ConnectionFailed(f"{event.method}: {event.hint}")
         if self._refused and not streaming:
             last = self._refused[-1]
-            raise _refusal(f"{last.channel} {last.symbol}", last.error)
+            raise refusal(f"{last.channel} {last.symbol}", last.error)
 
     def judge_unknown(self) -> None:
         """Raise if an order left and has no answer: that outweighs everything (interface.md section 4).
@@ -100,6 +100,7 @@ class Verdicts:
             )
 
 
-def _refusal(what: str, error: str) -> KrakenWSError:
+def refusal(what: str, error: str, kind: type[RequestRejected] = RequestRejected) -> KrakenWSError:
+    """Return the exception that an exchange's no amounts to; `error` as sent."""
     message = f"{what.strip() or 'request'} refused: {error}"
-    return CredentialsError(message) if error.startswith(_AUTH_ERRORS) else RequestRejected(message, error)
+    return CredentialsError(message) if error.startswith(_AUTH_ERRORS) else kind(message, error)

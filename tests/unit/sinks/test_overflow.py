@@ -231,6 +231,7 @@ def test_with_too_much_that_cannot_be_dropped_writing_blocks_and_says_for_how_lo
 def book_of(pair: str, depth: int) -> tuple[Route, Book]:
     route = Route(BOOK, {"depth": depth}, f"book-{depth}", pair)
     route.book = book = Book(pair, depth)
+    route.trust = VERIFIED
     levels = range(1, depth + 1)
     book.snapshot([(f"{1000 + n}.5", "1.0") for n in levels], [(f"{1000 - n}.5", "2.0") for n in levels])
     return route, book

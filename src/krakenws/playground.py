@@ -1,4 +1,4 @@
-"""`--sandbox` on any command: the sandbox exchange instead of Kraken, with the demo account's key.
+"""The sandbox exchange instead of Kraken, with the demo account's key: `--sandbox`, `connect(sandbox=…)`.
 
 One that is started for a run is a child process: its market and its event loop do not slow the reader down,
 and the command's own path stays the one that leads to Kraken. It takes a free port of loopback and ends with
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from krakenws.options import Options
 
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8765
+"""Where `krakenws sandbox` listens unless told otherwise."""
 _LOOK_S = 0.5
 _START_S = 30.0
 _STOP_S = 5.0
@@ -148,8 +151,6 @@ def _environment() -> dict[str, str]:
 def _listening() -> str:
     """Return the URL of a sandbox on the default port, or ""."""
     from http.client import HTTPConnection, HTTPException
-
-    from krakenws.cli.sandbox import DEFAULT_HOST, DEFAULT_PORT
 
     connection = HTTPConnection(DEFAULT_HOST, DEFAULT_PORT, timeout=_LOOK_S)
     try:
