@@ -53,10 +53,22 @@ class RequestRejected(KrakenWSError):
         self.code = code
 
 
+class OrderRejected(RequestRejected):
+    """The exchange refused a trading request of the Python API; of several cancels, at least one."""
+
+
 class OutcomeUnknown(KrakenWSError):
-    """A request was sent and not answered: look before sending it again."""
+    """A request was sent and not answered: look before sending it again.
+
+    Attributes:
+        intent: its name in the journal, "" where there is none.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, intent: str = "") -> None:
+        super().__init__(message)
+        self.intent = intent
 
 
 class SinkError(KrakenWSError):

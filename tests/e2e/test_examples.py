@@ -151,3 +151,37 @@ def test_the_cpp_example_says_when_there_is_no_quote_and_how_krakenws_ended(krak
     (krakenws.home / "pretended" / "krakenws").write_text("#!/bin/sh\nkill -KILL $$\n")
     done = krakenws.shell("./popen XBT/USD 4")
     assert (done.code, done.err) == (128 + 9, "krakenws was ended by signal 9\n")
+
+
+PROGRAMS = [*blocks(ROOT / "docs" / "python.md", "python")]
+
+
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+def test_every_program_of_the_python_page_runs(market: Command, number: int) -> None:
+    sandbox = f'sandbox="{market.environ["KRAKENWS_PUBLIC_URL"]}"'
+    program = PROGRAMS[number].text
+    assert "sandbox=True" in program
+    (market.home / "program.py").write_text(program.replace("sandbox=True", sandbox))
+    done = market.shell(f"'{sys.executable}' -W error program.py")
+    assert (done.code, done.err) == (0, ""), done
+    assert done.lines
+
+
+def test_the_async_example_follows_books_and_checks_an_order(market: Command) -> None:
+    example = ROOT / "examples" / "async_book.py"
+    words = f"XBT/USD ETH/EUR --changes 3 --sandbox={market.environ['KRAKENWS_PUBLIC_URL']}"
+    done = market.shell(f"'{sys.executable}' -W error '{example}' {words}")
+    assert done.code == 0, done
+    assert sorted(line.split()[0] for line in done.lines[:6]) == ["ETH/EUR"] * 3 + ["XBT/USD"] * 3
+    assert done.lines[-1].startswith("checked: buy 0.01")
+
+
+def test_the_sync_example_prints_prices_and_says_in_a_sentence_what_is_wrong(market: Command) -> None:
+    example = ROOT / "examples" / "sync_ticker.py"
+    run = f"'{sys.executable}' -W error '{example}' --sandbox={market.environ['KRAKENWS_PUBLIC_URL']}"
+    done = market.shell(f"{run} XBT/USD --count 2")
+    assert done.code == 0, done
+    assert [line.split()[0] for line in done.lines] == ["round", "XBT/USD", "XBT/USD"]
+    wrong = market.shell(f"{run} DOG/CAT")
+    assert wrong.code == 1
+    assert wrong.err == "sync_ticker: ticker DOG/CAT refused: Currency pair not supported DOG/CAT\n"

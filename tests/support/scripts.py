@@ -125,10 +125,13 @@ def answers(*told: dict[str, Any], status: str = "ok") -> Script:
 
 
 def accepts(client: Connection) -> None:
-    """Accept every trading request, whatever it is."""
+    """Accept every trading request, whatever it is, and every subscription."""
     client.greet()
     while True:
         asked = client.expect()
+        if asked["event"] == "subscribe":
+            client.send(*acks(asked))
+            continue
         common = {"event": f"{asked['event']}Status", "reqid": asked["reqid"], "status": "ok"}
         if asked["event"] == "addOrder":
             common |= {"txid": "OGTT3Y-C6I3P-XRI6HX", "descr": "buy 0.002 XBT/USD @ market"}

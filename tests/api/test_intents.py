@@ -1,0 +1,389 @@
+"""Orders of the Python API are in the journal like those of the command line, and end the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import krakenws
+from krakenws.account import open_journal
+from tests.support.api import client, run, strike, updates, wait_until
+from tests.support.sandbox import running
+from tests.support.scripts import OPEN_ORDERS, accepts
+from tests.support.server import Connection, acks, exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from krakenws import Client
+    from krakenws.core.intents import Intent
+    from tests.support.command import Command
+    from tests.support.server import Script
+
+    Scripts = Callable[[], list[Script]]
+
+ORDER: dict[str, Any] = {"type": "buy", "ordertype": "limit", "volume": "0.01", "price": Decimal(9000)}
+TYPED = ("addOrder", "pair=XBT/USD", *(f"{name}={value}" for name, value in ORDER.items()))
+LOOKS: dict[str, Any] = {"ack_timeout_s": 0.3, "look_ups_s": (0.1, 0.5)}
+
+
+def order(kraken: Client, **more: Any) -> Any:
+    return kraken.add_order("XBT/USD", **ORDER, **more)
+
+
+def rows() -> list[Intent]:
+    """The journal, as another process finds it."""
+    journal = open_journal()
+    try:
+        return journal.last(100)
+    finally:
+        journal.close()
+
+
+def told_of(intents: list[Intent]) -> list[tuple[Any, ...]]:
+    """What became of each, without what differs from run to run."""
+    return [(i.method, dict(i.asked), i.state, i.found, i.result.get("order_id"), i.error) for i in intents]
+
+
+def knows_nothing(client: Connection) -> None:
+    """Serve look-ups on an account without orders and trades."""
+    client.greet()
+    for _ in range(2):
+        asked = client.expect(event="subscribe")
+        client.send(*acks(asked), f'[[],"{asked["subscription"]["name"]}",{{"sequence":1}}]')
+    client.hold()
+
+
+def accepted(asked: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "ok", "txid": "OREAL", **more}
+
+
+def refused(asked: dict[str, Any]) -> dict[str, Any]:
+    error = "EOrder:Insufficient funds"
+    return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "error", "errorMessage": error}
+
+
+def late(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Scripts:
+    def scripts() -> list[Script]:
+        looking = threading.Event()
+
+        def is_late(client: Connection) -> None:
+            client.greet()
+            asked = client.expect(event="addOrder")
+            assert looking.wait(20)
+            client.send(answer(asked), answer(asked))
+            client.hold()
+
+        def looked_at(client: Connection) -> None:
+            client.greet()
+            client.expect(event="subscribe")
+            looking.set()
+            client.hold()
+
+        return [is_late, looked_at]
+
+    return scripts
+
+
+def answers_another(client: Connection) -> None:
+    client.greet()
+    asked = client.expect(event="addOrder")
+    client.send(accepted(asked, reqid=asked["reqid"] + 1))
+    client.hold()
+
+
+def fails_inside(client: Connection) -> None:
+    client.greet()
+    client.send({**refused(client.expect(event="addOrder")), "errorMessage": "EGeneral:Internal error"})
+    client.hold()
+
+
+def lost_and_found() -> list[Script]:
+    userref: list[str] = []
+
+    def broken_off(client: Connection) -> None:
+        client.greet()
+        userref.append(client.expect(event="addOrder")["userref"])
+        client.reset()
+
+    def shows_it(client: Connection) -> None:
+        client.greet()
+        asked = client.expect(event="subscribe")
+        client.send(*acks(asked), '[[],"openOrders",{"sequence":1}]')
+        client.expect(event="subscribe")
+        news = f'{{"OREAL":{{"status":"pending","userref":{userref[0]}}}}}'
+        client.send(f'[[{news}],"openOrders",{{"sequence":2}}]')
+        client.hold()
+
+    return [broken_off, shows_it]
+
+
+CASES: dict[str, tuple[Scripts, type[krakenws.KrakenWSError] | None]] = {
+    "late and accepted": (late(accepted), None),
+    "late and refused": (late(refused), krakenws.OrderRejected),
+    "found in openOrders": (lost_and_found, None),
+    "the answer to another request": (lambda: [answers_another, knows_nothing], krakenws.OutcomeUnknown),
+    "an error that proves nothing": (lambda: [fails_inside, knows_nothing], krakenws.OutcomeUnknown),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_lost_answer_ends_as_on_the_command_line(command: Command, home: Path, case: str) -> None:
+    scripts, expected = CASES[case]
+    with exchange(private=scripts()) as server:
+        shown = command.run(
+            *TYPED, *server.options, "--ack-timeout", "300ms", "--look-ups", "100ms,500ms", "-o", "json"
+        )
+    assert shown.code == (expected.exit_code if expected else 0), shown.err
+    before = told_of(rows())
+    next(home.rglob("state.db")).unlink()
+
+    async def main() -> krakenws.OrderAdded:
+        async with client(server, **LOOKS) as kraken:
+            verdict: krakenws.OrderAdded = await order(kraken)
+            return verdict
+
+    with exchange(private=scripts()) as server:
+        if expected is None:
+            verdict = run(main())
+            (told,) = [event for event in shown.events if event["event"] == "reply"]
+            assert (verdict.order_id, verdict.found) == (told["result"]["order_id"], told["found"])
+        else:
+            with pytest.raises(expected) as error:
+                run(main())
+            assert isinstance(error.value, expected)
+    assert len(server.sent("addOrder")) == 1
+    assert told_of(rows()) == before
+
+
+def test_the_row_of_an_order_is_in_the_journal_before_its_frame_leaves() -> None:
+    found: list[str] = []
+
+    def script(client: Connection) -> None:
+        client.greet()
+        asked = client.expect(event="addOrder")
+        found.extend(row.state for row in rows())
+        client.send(accepted(asked))
+        client.hold()
+
+    async def main() -> krakenws.OrderAdded:
+        async with client(server) as kraken:
+            verdict: krakenws.OrderAdded = await order(kraken)
+            return verdict
+
+    with exchange(private=script) as server:
+        verdict = run(main())
+    assert found == ["open"]
+    (row,) = rows()
+    assert (row.state, row.id, row.named) == ("accepted", verdict.intent, False)
+
+
+def test_what_is_only_validated_is_in_no_journal() -> None:
+    async def main() -> krakenws.OrderAdded:
+        async with client(server) as kraken:
+            verdict: krakenws.OrderAdded = await order(kraken, validate=True)
+            return verdict
+
+    with exchange(private=accepts) as server:
+        assert run(main()).intent == ""
+    assert rows() == []
+
+
+def test_a_cancelled_call_whose_order_has_left_is_settled_when_the_answer_comes() -> None:
+    cancelled = threading.Event()
+
+    def slow(client: Connection) -> None:
+        client.greet()
+        asked = client.expect(event="addOrder")
+        assert cancelled.wait(10)
+        client.send(accepted(asked))
+        client.hold()
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            asked = asyncio.create_task(order(kraken))
+            await wait_until(lambda: server.sent("addOrder"))
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert [row.state for row in rows()] == ["open"]
+            cancelled.set()
+            await wait_until(lambda: [row.state for row in rows()] == ["accepted"])
+
+    with exchange(private=slow) as server:
+        run(main())
+    assert len(server.sent("addOrder")) == 1
+
+
+def test_an_order_that_is_cancelled_while_it_is_checked_leaves_no_trace(monkeypatch: Any) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def check(*_: object) -> None:
+        asked.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr("krakenws.net.gate.Gate.check", check)
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            first = asyncio.create_task(order(kraken))
+            await wait_until(asked.is_set)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            go_on.set()
+            await kraken.cancel_all()
+
+    with exchange(private=accepts) as server:
+        run(main())
+    assert server.sent("addOrder") == []
+    assert [row.method for row in rows()] == ["cancelAll"]
+
+
+def test_an_order_left_open_by_a_client_that_was_closed_is_settled_by_reconcile(command: Command) -> None:
+    """What matters most: no order is forgotten, whoever stopped waiting for it."""
+    with running(command, "--pairs", "XBT/USD") as sandbox:
+
+        async def main() -> krakenws.OutcomeUnknown:
+            async with krakenws.connect(sandbox=sandbox.told["public"]) as kraken:
+                asked = asyncio.create_task(kraken.add_order("XBT/USD", **{**ORDER, "price": 60000}))
+                await wait_until(rows)
+                asked.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asked
+                await kraken.cancel_all_orders_after(60)
+                other = asyncio.create_task(kraken.add_order("XBT/USD", **{**ORDER, "price": 60001}))
+                await wait_until(lambda: len(rows()) == 3)
+            with pytest.raises(krakenws.OutcomeUnknown, match="'krakenws reconcile' looks again") as unknown:
+                await other
+            return unknown.value
+
+        strike(sandbox, {"fault": "lose_answer", "method": "addOrder", "times": 2})
+        unknown = run(main())
+        first, _, last = rows()
+        assert [row.state for row in (first, last)] == ["open", "open"]
+        assert unknown.intent == last.id
+        done = command.run("reconcile", f"--sandbox={sandbox.told['public']}", "-o", "json")
+    assert done.code == 0, done.err
+    assert [row.state for row in rows()] == ["accepted"] * 3
+
+
+def test_a_name_used_again_is_answered_with_the_first_verdict() -> None:
+    async def main() -> list[krakenws.OrderAdded]:
+        async with client(server) as kraken:
+            first = await order(kraken, intent="monday")
+        async with client(server) as kraken:
+            again = await order(kraken, intent="monday")
+            with pytest.raises(krakenws.UsageError, match="the intent monday stands for addOrder"):
+                await kraken.cancel_all(intent="monday")
+            with pytest.raises(krakenws.UsageError, match="is not a name of at most 64"):
+                await order(kraken, intent="tues day")
+            return [first, again]
+
+    with exchange(private=accepts) as server:
+        first, again = run(main())
+    assert (first.order_id, first.intent, first.found) == ("OGTT3Y-C6I3P-XRI6HX", "monday", "")
+    assert (again.order_id, again.intent, again.found) == ("OGTT3Y-C6I3P-XRI6HX", "monday", "journal")
+    assert len(server.sent("addOrder")) == 1
+    assert server.sent("cancelAll") == []
+
+
+def test_a_name_whose_outcome_is_open_is_looked_for_and_not_sent_again() -> None:
+    scripts = lost_and_found()
+
+    async def main() -> krakenws.OrderAdded:
+        async with client(server, look_ups_s=()) as kraken:
+            with pytest.raises(krakenws.OutcomeUnknown) as unknown:
+                await order(kraken, intent="monday")
+            assert unknown.value.intent == "monday"
+        async with client(server, **LOOKS) as kraken:
+            verdict: krakenws.OrderAdded = await order(kraken, intent="monday")
+            return verdict
+
+    with exchange(private=scripts) as server:
+        verdict = run(main())
+    assert (verdict.order_id, verdict.found) == ("OREAL", "openOrders")
+    assert len(server.sent("addOrder")) == 1
+
+
+def test_two_tasks_with_one_name_send_one_order() -> None:
+    async def main() -> list[Any]:
+        async with client(server) as kraken:
+            twice = (order(kraken, intent="monday"), order(kraken, intent="monday"))
+            return [*await asyncio.gather(*twice, return_exceptions=True)]
+
+    with exchange(private=accepts) as server:
+        first, second = run(main())
+    assert first.intent == "monday"
+    assert isinstance(second, krakenws.UsageError)
+    assert "the intent monday waits to be sent" in str(second)
+    assert len(server.sent("addOrder")) == 1
+
+
+def test_orders_at_once_count_for_one_anothers_limits(home: Path) -> None:
+    (home / "config" / "krakenws").mkdir(parents=True)
+    policy = "[policy]\nmax_volume_per_day = { XBT = 0.025 }\n"
+    (home / "config" / "krakenws" / "config.toml").write_text(policy)
+
+    async def main() -> list[Any]:
+        async with client(server) as kraken:
+            return await asyncio.gather(*(order(kraken) for _ in range(3)), return_exceptions=True)
+
+    with exchange(private=accepts) as server:
+        *placed, third = run(main())
+    assert [type(one) for one in placed] == [krakenws.OrderAdded] * 2
+    assert isinstance(third, krakenws.PolicyRefused)
+    assert len(server.sent("addOrder")) == 2
+
+
+def test_without_a_journal_nothing_is_sent_and_streams_go_on(home: Path) -> None:
+    def script(client: Connection) -> None:
+        client.greet()
+        client.send(*acks(client.expect(event="subscribe")), OPEN_ORDERS)
+        go_on.wait(10)
+        client.send(OPEN_ORDERS.replace('"sequence":1', '"sequence":2'))
+        client.hold()
+
+    go_on = threading.Event()
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            stream = kraken.stream("openOrders")
+            await updates(stream, 1)
+            with pytest.raises(krakenws.SinkError, match=r"state\.db"):
+                await order(kraken)
+            go_on.set()
+            assert len(await updates(stream, 1)) == 1
+
+    state = home / "state" / "krakenws"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text("in the way")
+    with exchange(private=script) as server:
+        run(main())
+    assert server.sent("addOrder") == []
+
+
+def test_each_order_of_a_cancel_has_its_own_verdict() -> None:
+    def script(client: Connection) -> None:
+        client.greet()
+        for error in ("", "EOrder:Unknown order"):
+            asked = client.expect(event="cancelOrder")
+            outcome = {"status": "error", "errorMessage": error} if error else {"status": "ok"}
+            client.send({"event": "cancelOrderStatus", "reqid": asked["reqid"], **outcome})
+        client.hold()
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            with pytest.raises(krakenws.OrderRejected, match="cancelOrder OTWO refused") as no:
+                await kraken.cancel_order("OONE", "OTWO")
+            assert no.value.code == "EOrder:Unknown order"
+
+    with exchange(private=script) as server:
+        run(main())
+    assert [one["txid"] for one in server.sent("cancelOrder")] == [["OONE"], ["OTWO"]]
+    assert [row.state for row in rows()] == ["accepted", "rejected"]

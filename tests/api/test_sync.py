@@ -1,0 +1,104 @@
+"""The blocking façade: the same names, the same results, for scripts without asyncio."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import krakenws
+from tests.api.test_books import serves_a_book
+from tests.api.test_streams import serves
+from tests.support.api import names
+from tests.support.scripts import TICKER, accepts, refuses, streams
+from tests.support.server import exchange
+
+if TYPE_CHECKING:
+    from krakenws.sync import Client
+    from tests.support.server import ScriptedServer
+
+ORDER: dict[str, Any] = {"type": "buy", "ordertype": "limit", "volume": "0.01", "price": "9000"}
+
+
+def client(server: ScriptedServer) -> Client:
+    return krakenws.sync.connect(public_url=server.url, private_url=f"{server.url}/auth")
+
+
+def test_a_stream_is_iterated_over_and_left_by_break() -> None:
+    told = []
+    with exchange(serves) as server, client(server) as kraken:
+        for event in kraken.stream("ticker", "XBT/USD"):
+            told.append(event)
+            if isinstance(event, krakenws.Update):
+                break
+    assert names(told) == ["connected", "status", "subscribed", "update"]
+
+
+def test_next_gives_nothing_when_nothing_comes() -> None:
+    with exchange(streams(TICKER)) as server, client(server) as kraken:
+        with kraken.stream("ticker", "XBT/USD") as stream:
+            while (event := stream.next(10)) is not None and event.name != "update":
+                pass
+            assert event is not None
+            assert stream.next(0.01) is None
+        assert stream.next(1) is None
+        assert list(stream) == []
+
+
+def test_a_book_is_read_from_another_thread_than_the_one_that_keeps_it() -> None:
+    with exchange(serves_a_book) as server, client(server) as kraken, kraken.book("XBT/USD") as book:
+        assert book.trusted
+        assert book.changed().best_ask == krakenws.Level("64001.10000", "7") == book.asks(1)[0]
+        assert book.best_bid == book.bids(1)[0]
+        assert (book.symbol, book.depth) == ("XBT/USD", 10)
+
+
+def test_orders_have_the_same_verdicts_and_errors() -> None:
+    with exchange(private=accepts) as server, client(server) as kraken:
+        assert kraken.add_order("XBT/USD", **ORDER).order_id == "OGTT3Y-C6I3P-XRI6HX"
+    with (
+        exchange(private=refuses("EOrder:Insufficient funds")) as server,
+        client(server) as kraken,
+        pytest.raises(krakenws.OrderRejected, match="Insufficient funds"),
+    ):
+        kraken.add_order("XBT/USD", **ORDER)
+
+
+def test_many_threads_use_one_client() -> None:
+    with exchange(serves) as server, client(server) as kraken:
+        told: list[krakenws.Pong] = []
+        threads = [threading.Thread(target=lambda: told.append(kraken.ping())) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert len({pong.req_id for pong in told}) == len(threads)
+    assert len(server.connections) == 1
+
+
+def test_leaving_the_block_ends_the_thread() -> None:
+    with exchange(serves) as server, client(server) as kraken:
+        kraken.ping()
+        assert any(thread.name == "krakenws" for thread in threading.enumerate())
+    assert not any(thread.name == "krakenws" for thread in threading.enumerate())
+    with pytest.raises(RuntimeError, match=r"with krakenws\.sync\.connect"):
+        kraken.ping()
+
+
+def test_an_error_of_a_stream_is_raised_where_it_is_read() -> None:
+    with krakenws.sync.connect(public_url="ws://127.0.0.1:9") as kraken:
+        stream = kraken.stream("ticker", "XBT/USD")
+        assert next(stream).name == "disconnected"
+        with pytest.raises(krakenws.ConnectionFailed, match=r"could not connect to 127\.0\.0\.1:9"):
+            next(stream)
+        assert list(stream) == []
+
+
+def test_both_clients_have_the_same_names() -> None:
+    from krakenws import LiveBook, Stream, sync
+
+    for ours, theirs in ((krakenws.Client, sync.Client), (Stream, sync.Stream), (LiveBook, sync.LiveBook)):
+        only_async = {"batch", "aclose", "waiting_events", "received_ns"}
+        public = {name for name in vars(ours) if not name.startswith("_")} - only_async
+        assert public <= {name for name in dir(theirs) if not name.startswith("_")}
