@@ -1,5 +1,6 @@
 // A session that others share, over its Unix socket: lines out, events in. C++17, POSIX.
 #pragma once
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -9,9 +10,18 @@
 
 #include "json.hpp"
 
+#ifndef MSG_NOSIGNAL  // macOS has it as an option of the socket
+#define MSG_NOSIGNAL 0
+#endif
+
 class Session {
 public:
-    explicit Session(const std::string& path) : fd_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    explicit Session(const std::string& path) : fd_(socket(AF_UNIX, SOCK_STREAM, 0)) {
+        fcntl(fd_, F_SETFD, FD_CLOEXEC);  // not for the processes that this one may start
+#ifdef SO_NOSIGPIPE
+        const int on = 1;
+        setsockopt(fd_, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         if (path.size() >= sizeof address.sun_path) return;  // some hundred bytes; a part would be another path

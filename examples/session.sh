@@ -3,7 +3,7 @@
 #
 #     examples/session.sh [PAIR [VOLUME]] [-- OPTIONS OF krakenws session]
 #
-# Needs krakenws, jq, and an API key (or: -- --sandbox). The order is only validated, never placed.
+# Needs Bash 4, krakenws, jq, and an API key (or: -- --sandbox). The order is only validated, never placed.
 # Exit code: 0 accepted, 5 refused, 6 unknown whether it stands, 4 the session is gone, or that of an error.
 set -euo pipefail
 
