@@ -195,6 +195,12 @@ def test_ping_loads_nothing_heavy(tmp_path: Path, output: str) -> None:
     assert ours(loaded) == (CONNECTED if output != "text" else CONNECTED | TEXT)
 
 
+def test_an_order_that_is_only_checked_needs_no_journal(tmp_path: Path) -> None:
+    with exchange(private=accepts) as server:
+        loaded = modules_of(tmp_path, *ORDER, "validate=true", *server.options)
+    assert loaded & {*HEAVY, "hashlib", "encodings.idna", "encodings.utf_8_sig"} == set()
+
+
 @pytest.mark.parametrize("output", ["raw", "transcript", "json"])
 @pytest.mark.parametrize("words", [ORDER, ["cancelAll"], ["cancelOrder", "txid=A,B"]])
 def test_trading_commands_load_the_journal_and_nothing_else_heavy(

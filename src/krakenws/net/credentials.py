@@ -28,6 +28,8 @@ KEY_VARIABLE = "KRAKEN_API_KEY"
 SECRET_VARIABLE = "KRAKEN_API_SECRET"  # noqa: S105 - a variable's name
 
 _MAX_FILE_BYTES = 4096
+_BOM = b"\xef\xbb\xbf"
+"""What some editors put before UTF-8."""
 _NEVER_IN_TOKENS = set(" \"'`\\")
 
 
@@ -245,7 +247,7 @@ def _read(path: str) -> tuple[str, bool]:
     if len(data) > _MAX_FILE_BYTES:
         raise CredentialsError(f"{path} is too long for a file of secrets: name the right file")
     exposed = os.name == "posix" and stat.S_ISREG(mode) and bool(mode & 0o077)
-    return data.decode("utf-8-sig", "replace"), exposed
+    return data.removeprefix(_BOM).decode("utf-8", "replace"), exposed
 
 
 def _chmod(path: str) -> str:

@@ -159,7 +159,8 @@ class Trading:
         if self._begun and self._name:
             raise UsageError("--intent names one command: run the others by themselves")
         name = self._name or name
-        self._begin()
+        if name or not only_validates(bound):  # else there will be no row, and none to compare with
+            self._begin()
         if self.knows(name):
             self._recall(bound, name)
             return []
