@@ -106,6 +106,8 @@ class OneOrder(Contest):
             token_file = self._arena.home / "token"
             token_file.write_text(self._token)
             token_file.chmod(0o600)
+            # Each sandbox is a new exchange: its list of pairs, good for a day, is not start-up either.
+            _milliseconds(self._arena, [PYTHON, self._script, "pairs", "--rest-url", self._told["REST"]], 0)
             yield
 
     def _command(self, who: str) -> list[str]:
