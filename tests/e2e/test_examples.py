@@ -153,11 +153,11 @@ def test_the_cpp_example_says_when_there_is_no_quote_and_how_krakenws_ended(krak
     assert (done.code, done.err) == (128 + 9, "krakenws was ended by signal 9\n")
 
 
-PROGRAMS = [*blocks(ROOT / "docs" / "python.md", "python")]
+PROGRAMS = [*blocks(ROOT / "docs" / "python.md", "python"), *blocks(README, "python")]
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
-def test_every_program_of_the_python_page_runs(market: Command, number: int) -> None:
+def test_every_program_in_python_runs(market: Command, number: int) -> None:
     sandbox = f'sandbox="{market.environ["KRAKENWS_PUBLIC_URL"]}"'
     program = PROGRAMS[number].text
     assert "sandbox=True" in program
@@ -165,6 +165,17 @@ def test_every_program_of_the_python_page_runs(market: Command, number: int) -> 
     done = market.shell(f"'{sys.executable}' -W error program.py")
     assert (done.code, done.err) == (0, ""), done
     assert done.lines
+
+
+def test_a_program_beside_the_drop_in_imports_the_package(krakenws: Command) -> None:
+    (krakenws.home / "krakenws.py").symlink_to(ROOT / "krakenws.py")
+    (krakenws.home / "other.py").write_text("")
+    (krakenws.home / "program.py").write_text(
+        "import sys, krakenws, other, krakenws.core.book\n"
+        "print(krakenws.__path__ and krakenws.sync.connect.__name__, sys.modules['krakenws'] is krakenws)\n"
+    )
+    done = krakenws.shell(f"'{sys.executable}' -W error program.py")
+    assert (done.out, done.err) == ("connect True\n", "")
 
 
 def test_the_async_example_follows_books_and_checks_an_order(market: Command) -> None:
