@@ -136,7 +136,7 @@ class _Reader:
                 self._expects_name = True
             elif word.startswith("--") and len(word) > 2:
                 self._long(word)
-            elif word.startswith("-") and len(word) > 1 and word[1].isalpha():
+            elif _is_option(word) and word != "--":
                 self._short(word)
             elif self._expects_name:
                 self.feeds.append((word, []))
@@ -192,7 +192,7 @@ class _Reader:
             return
         values = [] if text is None else [text]
         while len(values) < option.words and (not values or values[0] != option.alone):
-            if self._at >= len(self._argv):
+            if self._at >= len(self._argv) or _is_option(self._argv[self._at]):
                 raise UsageError(f"--{option.name} needs {option.metavar}")
             values.append(self._argv[self._at])
             self._at += 1
@@ -200,6 +200,11 @@ class _Reader:
         self.settings[option.key] = (
             parsed[0] if option.words == 1 else (str(parsed[0]), str(parsed[1]) if parsed[1:] else "")
         )
+
+
+def _is_option(word: str) -> bool:
+    """Whether it is one: a lone dash is a file, and a dash before a digit a number."""
+    return word.startswith("-") and (word[1:2] == "-" or word[1:2].isalpha())
 
 
 def unknown_option(word: str, names: Sequence[str]) -> UsageError:
@@ -219,8 +224,8 @@ def _parameters(entry: Entry | None, words: Sequence[str]) -> list[str]:
     left = list(words)
     while left:
         word = left.pop(0)
-        if word == "--":  # the rest is another program's
-            return [*plain, word, *left]
+        if word == "--":  # the rest are no options; without an entry, they are another program's
+            return [*plain, *left] if entry else [*plain, word, *left]
         if not word.startswith("--"):
             plain.append(word)
             continue

@@ -10,7 +10,7 @@ The grammar is the original script's: bare `BASE/QUOTE` pairs, a bare integer, `
 
 from __future__ import annotations
 
-from krakenws.core.kinds import INTEGER, PAIR, PAIRS, WORDS, is_digits, items, normal_pair
+from krakenws.core.kinds import IDS, INTEGER, PAIR, PAIRS, WORDS, is_digits, items, normal_pair
 from krakenws.errors import UsageError
 from krakenws.record import cached_property, record
 
@@ -189,26 +189,30 @@ def _place(entry: Entry, word: str) -> tuple[Param, str]:
                 f"{entry.name} has no parameter {shown(name)}; {known}.{_meant(name, names)}".rstrip(".")
             )
         return param, text
-    if is_digits(word):
-        param = next((param for param in entry.params if param.bare), None)
-        if param is not None:
-            return param, word
-        numbers = [
-            f"{param.name}={word}?" for param in entry.params if param.required and param.kind is INTEGER
-        ]
-        hint = f"; did you mean {numbers[0]}" if numbers else ""
+    is_number = is_digits(word)
+    param = next((param for param in entry.params if param.bare), None) if is_number else entry.pairs
+    key = None if "/" in word else _key_of(entry, word)
+    if param is not None and key is None:
+        return param, word
+    hint = f"; did you mean {key.name}={shown(word)}?" if key else ""
+    if is_number:
         raise UsageError(f"{entry.name} takes no bare number: {word}{hint}")
-    param = entry.pairs
-    if param is None:
-        raise UsageError(
-            f"{entry.name} does not take {shown(word)}; "
-            + (
-                f"parameters are written key=value: {', '.join(p.name for p in entry.params)}"
-                if entry.params
-                else "it takes no parameters"
-            )
+    known = ", ".join(param.name for param in entry.params)
+    takes = f"parameters are written key=value: {known}" if known else "it takes no parameters"
+    raise UsageError(f"{entry.name} does not take {shown(word)}; {takes}{hint}")
+
+
+def _key_of(entry: Entry, word: str) -> Param | None:
+    """Return the parameter whose value a word without a key must be: one of its choices, an id, a number."""
+    if is_digits(word):
+        bare = any(param.bare for param in entry.params)
+        return next(
+            (param for param in entry.params if param.required and param.kind is INTEGER and not bare), None
         )
-    return param, word
+    for param in entry.params:
+        if canonical(word) in map(canonical, map(str, param.choices)):
+            return param
+    return next((param for param in entry.params if param.kind is IDS), None)
 
 
 def _read(entry: Entry, param: Param, text: str, expand: Expand | None) -> Value:

@@ -263,7 +263,8 @@ def normal_pair(text: str, api: int) -> str:
     if not slash:
         found = _with_slash(text.upper())
         raise ValueError(
-            "is not BASE/QUOTE" + (f"; did you mean {normal_pair(found, api)}?" if found else "")
+            "is not BASE/QUOTE"
+            + (f"; did you mean {normal_pair(found, api)}?" if found else ", such as XBT/USD")
         )
     if not base or not quote or "/" in quote or " " in text:
         raise ValueError("is not BASE/QUOTE, such as XBT/USD")

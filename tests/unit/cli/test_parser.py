@@ -27,3 +27,14 @@ def test_a_url_behind_a_space_is_no_value_of_sandbox_and_the_way_to_write_it_is_
     with pytest.raises(UsageError, match=f"--sandbox={url}"):
         parse(["--sandbox", url, "ticker", "XBT/USD"])
     assert parse(["--sandbox", "ping"]).settings == {"sandbox": ""}
+
+
+@pytest.mark.parametrize("words", [["-n", "-ojson"], ["--output", "--count", "1"], ["-o"]])
+def test_an_option_is_no_value_of_another(words: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"^--(count needs N|output needs FORMAT)$"):
+        parse(["ticker", "XBT/USD", *words])
+
+
+def test_two_dashes_end_the_options_of_a_feed() -> None:
+    assert parse(["ticker", "-ojson", "--", "XBT/USD"]).feeds[0].words == ("XBT/USD",)
+    assert parse(["guard", "60s", "--", "bot", "--", "-n"]).feeds[0].words == ("60s", "--", "bot", "--", "-n")
