@@ -11,7 +11,7 @@ from krakenws.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Generic
 
     from typing_extensions import TypeVar
@@ -86,9 +86,10 @@ class Route:
         trust: what the book's last update said of itself; "" before the first.
         tally: what became of its frames.
         violations: makes what is said of its unusable frames, and counts them; None: nobody counts.
+        reader: what makes rows of its frames; None before the first (`krakenws.core.rows.rows_of`).
     """
 
-    __slots__ = ("book", "channel", "entry", "symbol", "tally", "trust", "values", "violations")
+    __slots__ = ("book", "channel", "entry", "reader", "symbol", "tally", "trust", "values", "violations")
 
     def __init__(
         self, entry: Entry, values: Values, channel: str, symbol: str, violations: Violations | None = None
@@ -101,6 +102,7 @@ class Route:
         self.trust = ""
         self.tally = Tally()
         self.violations = violations
+        self.reader: Callable[[Update], list[Any]] | None = None
 
     def __repr__(self) -> str:
         return f"Route({self.channel}, {self.symbol or 'private'})"

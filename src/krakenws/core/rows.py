@@ -243,8 +243,6 @@ ROWS: dict[str, type[Struct]] = {
 }
 """The row type of each word that an entry's `rows` may be."""
 
-_readers: dict[tuple[int, str], Reader] = {}
-
 
 def rows_of(update: Update) -> list[Any]:
     """Return the rows of one data frame, in wire order.
@@ -252,19 +250,20 @@ def rows_of(update: Update) -> list[Any]:
     Raises:
         Malformed: the payload does not have its channel's shape.
     """
-    entry = update.route.entry
-    reader = _readers.get((entry.api, entry.rows)) or _reader(entry.api, entry.rows)
+    route = update.route
+    reader = route.reader
+    if reader is None:
+        reader = route.reader = _reader(route.entry.api, route.entry.rows)
     return reader(update)
 
 
 def _reader(api: int, rows: str) -> Reader:
-    """Find a reader once: `v1_rows` and `v2_rows` import this module."""
+    """Import here, as `v1_rows` and `v2_rows` import this module."""
     from krakenws.core import v1_rows, v2_rows
 
     reader = {1: v1_rows.READERS, 2: v2_rows.READERS}.get(api, {}).get(rows)
     if reader is None:
         raise Malformed("data of a channel that has no known rows")
-    _readers[api, rows] = reader
     return reader
 
 

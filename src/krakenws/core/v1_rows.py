@@ -98,22 +98,22 @@ class SpreadPayload(Struct, array_like=True, gc=False):
     ask_volume: str
 
 
-class _TickerFrame(Struct, array_like=True):
+class _TickerFrame(Struct, array_like=True, gc=False):
     channel_id: Any
     payload: TickerPayload
 
 
-class _CandleFrame(Struct, array_like=True):
+class _CandleFrame(Struct, array_like=True, gc=False):
     channel_id: Any
     payload: CandlePayload
 
 
-class _TradeFrame(Struct, array_like=True):
+class _TradeFrame(Struct, array_like=True, gc=False):
     channel_id: Any
     payload: list[TradePayload]
 
 
-class _SpreadFrame(Struct, array_like=True):
+class _SpreadFrame(Struct, array_like=True, gc=False):
     channel_id: Any
     payload: SpreadPayload
 

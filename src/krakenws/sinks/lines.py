@@ -96,8 +96,12 @@ class Json(Sink):
         self._write = out.write
         self._stamp = Stamps()
         self._heads: dict[tuple[Route, bool], bytes] = {}
+        # What the last update's line began with, and what follows from: mostly the next one's is the same.
+        self._begin = b""
+        self._route: Route | None = None
+        self._snapshot = False
+        self._trust: str | None = None
         self._ns = -1
-        self._times: dict[str | None, bytes] = {}  # of this moment, by trust: one read has one time
         self._rows: Callable[[Update], list[Any]] | None = None
         self._encode: Callable[[Any], bytes] = _no_encoder
 
@@ -135,19 +139,24 @@ class Json(Sink):
         except ValueError as error:  # Malformed, or text that is no Unicode
             parts.append(_line(event_fields(update.violation(error), self._stamp)))
             return
-        route, snapshot = update.route, update.snapshot
+        if (
+            update.route is not self._route
+            or update.received_ns != self._ns
+            or update.trust is not self._trust
+            or update.snapshot is not self._snapshot
+        ):
+            self._begin = self._begin_as(update)
+        parts += (self._begin, data, b"}\n")
+
+    def _begin_as(self, update: Update) -> bytes:
+        """Return what a line begins with, up to its data."""
+        self._route, self._snapshot = route, snapshot = update.route, update.snapshot
+        self._ns, self._trust = update.received_ns, update.trust
         head = self._heads.get((route, snapshot))
         if head is None:
             head = self._heads[route, snapshot] = _head(route, snapshot)
-        if update.received_ns != self._ns:
-            self._ns = update.received_ns
-            self._times.clear()
-        time = self._times.get(update.trust)
-        if time is None:
-            trust = f'"trust":"{update.trust}",' if update.trust else ""
-            time = f'{self._stamp(self._ns)}",{trust}"data":'.encode()
-            self._times[update.trust] = time
-        parts += (head, time, data, b"}\n")
+        trust = f'"trust":"{update.trust}",' if update.trust else ""
+        return head + f'{self._stamp(update.received_ns)}",{trust}"data":'.encode()
 
 
 def _no_encoder(_: Any) -> bytes:
