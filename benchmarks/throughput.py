@@ -59,25 +59,29 @@ class Throughput(Contest):
 
     def prepare(self, who: str) -> None:
         """Find how many frames keep a contestant busy for long enough."""
-        count, wall_s = 250, 0.0
-        while wall_s < self._flood_s / 8:
+        count, busy_s = 250, 0.0
+        while busy_s < self._flood_s / 8:
             count *= 4
-            wall_s = self._flood(who, count)[0]
-        self._counts[who] = int(count * self._flood_s / wall_s)
+            wall_s, cpu_us = self._flood(who, count)
+            busy_s = wall_s if cpu_us is None else count * cpu_us / 1e6
+        self._counts[who] = int(count * self._flood_s / busy_s)
 
     def measure(self, who: str) -> dict[str, float]:
         """Return thousands of messages a second, processor microseconds a message, and share of a core."""
         count = self._counts[who]
         wall_s, cpu_us = self._flood(who, count)
-        rate = count / wall_s
-        processor = {"cpu": cpu_us, "busy": rate * cpu_us / 1e6} if cpu_us else {}
-        return {"rate": rate / 1e3, **processor}
+        found = {"rate": count / wall_s / 1e3}
+        if cpu_us is not None:
+            if not cpu_us:
+                raise FailedError(f"the output of {count} frames came in one piece: too few")
+            found |= {"cpu": cpu_us, "busy": count * cpu_us / wall_s / 1e6}
+        return found
 
-    def _flood(self, who: str, count: int) -> tuple[float, float]:
-        """Return the seconds that so many frames took, and processor microseconds a message, 0 if unknown."""
+    def _flood(self, who: str, count: int) -> tuple[float, float | None]:
+        """Return the seconds that so many frames took, and the processor microseconds of each, if known."""
         path = f"{count}/single" if self._single else str(count)
         if who == "generator":
-            return self._generator(path), 0.0
+            return self._generator(path), None
         meter = _Meter()
         run = self._arena.run(self._arena.subscriber(who, self._scheme, path, self._channel), meter.take)
         began_ns = self._arena.began_ns()
@@ -108,12 +112,16 @@ class _Meter:
         self._first = self._last = (0, 0)
 
     def take(self, pid: int, data: bytes) -> None:
+        """Take what a process has written."""
         self.ended_ns = time.monotonic_ns()
         self.lines += data.count(b"\n")
         if self.lines > _START_LINES:
             self._last = self.lines, cpu_ns(pid)
             self._first = self._first if self._first[0] else self._last
 
-    def cpu_us(self) -> float:
+    def cpu_us(self) -> float | None:
+        """Return microseconds a message: None where the system does not tell, 0 if all came at once."""
         (first_lines, first_ns), (last_lines, last_ns) = self._first, self._last
-        return (last_ns - first_ns) / (last_lines - first_lines) / 1000 if last_lines > first_lines else 0.0
+        if not last_ns:
+            return None
+        return (last_ns - first_ns) / max(last_lines - first_lines, 1) / 1000

@@ -107,11 +107,23 @@ def row(measure: str, target: float, *, work: str = "work") -> Row:
 )
 def test_a_target_is_met_or_missed_or_far_off(measure: str, ratio: float, met: bool, far_off: bool) -> None:
     one = row(measure, 2)
-    values = {one.ours: [ratio * 3, ratio * 5, ratio * 7], one.rivals: [3.0, 5.0, 7.0]}
-    ratios = one.ratios(values)
-    assert ratios == pytest.approx([ratio] * 3)
-    ratios = [round(each, 9) for each in ratios]
+    ratios = one.ratios({one.ours: [ratio * 2, ratio * 4, ratio * 8], one.rivals: [2.0, 4.0, 8.0]})
+    assert ratios == [ratio] * 3
     assert (one.is_met(ratios), one.is_far_off(ratios)) == (met, far_off)
+
+
+def test_one_good_turn_shows_that_a_busy_machine_was_measured() -> None:
+    assert row("rate", 2).is_far_off([0.1, 0.2, 0.9])
+    assert not row("rate", 2).is_far_off([0.1, 0.2, 1.1])
+    assert not row("ms", 2).is_far_off([3.9, 8, 9])
+
+
+def test_a_promise_of_messages_a_second_is_one_of_processor_time_a_message() -> None:
+    one = row("rate", 0.5).by_processor()
+    assert (one.ours.measure, one.rivals.measure, one.target) == ("cpu", "cpu", 2)
+    assert one.is_met([2.0])
+    assert one.is_far_off([4.1])
+    assert row("ms", 3).by_processor() == row("ms", 3)
 
 
 class Race(Contest):
