@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,9 +22,16 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 PYTHON = sys.executable
-KRAKENWS = shutil.which("krakenws", path=str(Path(PYTHON).parent)) or "krakenws"
 OURS = frozenset({"raw", "transcript", "json"})
 """Contestants that are krakenws, by their output."""
+_COMMAND = """
+import sys
+from krakenws.cli import entry
+if __name__ == '__main__':
+    sys.argv[0] = sys.argv[0].removesuffix('.exe')
+    sys.exit(entry())
+"""
+"""What pip 26 and uv install. Older pips begin with `import re`: half a `python -c pass`."""
 _ENVIRONMENTS = {
     "original": "websocket-client",
     "original-blind": "websocket-client",
@@ -52,6 +58,8 @@ class Arena:
         home: the home directory of all children.
         environments: where rivals are installed.
         cafile: the authority that wss needs.
+        command: how krakenws is started.
+        command_by_old_pip: the same as pip 23 installs it.
     """
 
     def __init__(self, home: str, server: subprocess.Popen[str], environments: Environments) -> None:
@@ -59,8 +67,15 @@ class Arena:
         self.environments = environments
         self.cafile = f"{home}/ca.pem"
         self.environ = {"PATH": os.environ["PATH"], "HOME": home, "LANG": "C.UTF-8"}
+        self.command = [PYTHON, self._script("krakenws", _COMMAND)]
+        self.command_by_old_pip = [PYTHON, self._script("krakenws-by-old-pip", f"import re{_COMMAND}")]
         self._server = server
         self._ports: dict[str, int] = self._read()
+
+    def _script(self, name: str, text: str) -> str:
+        path = self.home / name
+        path.write_text(text, encoding="ascii")
+        return str(path)
 
     def _read(self) -> dict[str, int]:
         assert self._server.stdout is not None
@@ -86,7 +101,7 @@ class Arena:
     def krakenws(self, scheme: str, path: str, *words: str) -> list[str]:
         """Return a command line of ours that meets the load generator."""
         cafile = ["--cafile", self.cafile] if scheme == "wss" else []
-        return [KRAKENWS, *words, "--public-url", self.url(scheme, path), *cafile]
+        return [*self.command, *words, "--public-url", self.url(scheme, path), *cafile]
 
     def rival(self, who: str, scheme: str, path: str, frame: str, *more: str) -> list[str]:
         """Return the command line of a program of `rivals.py` that first sends a frame.

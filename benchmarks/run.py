@@ -82,7 +82,7 @@ def contests(arena: Arena, sizes: Sizes) -> list[Contest]:
         Latency(arena, "ws", 150, ("raw", "original"), sizes.slow_s),
         *(Books(arena, depth) for depth in (10, 1000)),
         Pings(arena, sizes.trips),
-        Orders(sizes.trips),
+        Orders(arena, sizes.trips),
         Startup(arena, sizes.starts),
         OneOrder(arena, sizes.starts),
         *(Peak(arena, scheme, ("raw", "floor", "original"), 10_000) for scheme in ("ws", "wss")),

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TYPE_CHECKING
 
-from benchmarks.arena import KRAKENWS
 from benchmarks.contest import Column, Contest, FailedError
 from benchmarks.process import DEADLINE_S
 from benchmarks.sandbox import Socket, exchange, token_of
@@ -42,6 +41,7 @@ class RoundTrip(Contest):
     """Questions that are asked one at a time, of contestants that stay open for a round.
 
     Args:
+        arena: how contestants are started.
         trips: questions a turn.
     """
 
@@ -49,8 +49,9 @@ class RoundTrip(Contest):
     answered: tuple[bytes, ...]
     """One of these is in each answer."""
 
-    def __init__(self, trips: int) -> None:
+    def __init__(self, arena: Arena, trips: int) -> None:
         self.turns = 3
+        self._arena = arena
         self._trips = trips
         self._numbers = count(1)
         self._asks: dict[str, Ask] = {}
@@ -101,10 +102,6 @@ class Pings(RoundTrip):
     references = ("websocat", "socket")
     answered = (b'"pong"',)
 
-    def __init__(self, arena: Arena, trips: int) -> None:
-        super().__init__(trips)
-        self._arena = arena
-
     def open(self, who: str) -> AbstractContextManager[Ask]:
         """Start a contestant."""
         url = self._arena.url("ws", "")
@@ -114,7 +111,9 @@ class Pings(RoundTrip):
             argv = self._arena.websocat("ws", "")
             return _piped(argv, self._arena.environ, _ping, _reqid)
         environ = {**self._arena.environ, "KRAKENWS_PUBLIC_URL": url}
-        return _piped([KRAKENWS, "session", "-q"], environ, lambda n: f'{{"id":{n},"do":"ping"}}', _id)
+        return _piped(
+            [*self._arena.command, "session", "-q"], environ, lambda n: f'{{"id":{n},"do":"ping"}}', _id
+        )
 
 
 class Orders(RoundTrip):
@@ -125,8 +124,8 @@ class Orders(RoundTrip):
     references = ("socket",)
     answered = (b'"ok"', b'"accepted"')
 
-    def __init__(self, trips: int) -> None:
-        super().__init__(trips)
+    def __init__(self, arena: Arena, trips: int) -> None:
+        super().__init__(arena, trips)
         self._environ: dict[str, str] = {}
         self._told: dict[str, str] = {}
         self._pairs = cycle(_PAIRS)
@@ -156,7 +155,7 @@ class Orders(RoundTrip):
     def open(self, who: str) -> AbstractContextManager[Ask]:
         """Start a contestant."""
         if who == "session":
-            return _piped([KRAKENWS, "session", "-q"], self._environ, self._line, _id)
+            return _piped([*self._arena.command, "session", "-q"], self._environ, self._line, _id)
         if who == "session --listen":
             return self._served()
         token = token_of(self._told)
@@ -173,7 +172,7 @@ class Orders(RoundTrip):
     def _served(self) -> Iterator[Ask]:
         """Run a session on a Unix socket."""
         path = f"{self._environ['HOME']}/socket"
-        argv = [KRAKENWS, "session", "-q", "--listen", f"unix:{path}"]
+        argv = [*self._arena.command, "session", "-q", "--listen", f"unix:{path}"]
         with _running(argv, self._environ) as process, socket.socket(socket.AF_UNIX) as client:
             assert process.stdout is not None
             process.stdout.readline()

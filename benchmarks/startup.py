@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from benchmarks.arena import Arena
 
 _MS = (Column("ms", "ms", "{:.1f}"),)
-_SCRIPT = """
-import sys
-from krakenws.cli import entry
-if __name__ == '__main__':
-    sys.argv[0] = sys.argv[0].removesuffix('.exe')
-    sys.exit(entry())
-"""
-"""The command as pip 26 and uv install it. Older pips begin with `import re`: half a `python -c pass`."""
 _PING = '{"event":"ping","reqid":1}'
 
 
@@ -49,22 +41,20 @@ class Startup(Contest):
     def __init__(self, arena: Arena, turns: int) -> None:
         self.turns = turns
         self._arena = arena
-        self._krakenws = [PYTHON, _script(arena, "krakenws", _SCRIPT)]
-        self._by_old_pip = [PYTHON, _script(arena, "krakenws-23", f"import re{_SCRIPT}")]
 
     def _command(self, who: str) -> tuple[list[str], int]:
         """Return what is started, and the exit code it must have."""
         if who.startswith("python"):
             return [PYTHON, *who.split()[1:]], 0
         if who == "krakenws --help":
-            return [*self._krakenws, "--help"], 0
+            return [*self._arena.command, "--help"], 0
         if who.startswith("krakenws --help, "):
-            return [*self._by_old_pip, "--help"], 0
+            return [*self._arena.command_by_old_pip, "--help"], 0
         if who == "krakenws, a usage error":
-            return [*self._krakenws, "tickr"], 2
+            return [*self._arena.command, "tickr"], 2
         whose, _, scheme = who.partition(" ping, ")
         if whose == "krakenws":
-            return [*self._krakenws, *self._arena.krakenws(scheme, "", "ping")[1:]], 0
+            return self._arena.krakenws(scheme, "", "ping"), 0
         return self._arena.rival("original", scheme, "", _PING, '"pong"'), 0
 
     def prepare(self, who: str) -> None:
@@ -87,7 +77,6 @@ class OneOrder(Contest):
     def __init__(self, arena: Arena, turns: int) -> None:
         self.turns = turns
         self._arena = arena
-        self._script = _script(arena, "krakenws", _SCRIPT)
         self._told: dict[str, str] = {}
         self._token = ""
         self._pairs = cycle(PAIRS)
@@ -107,7 +96,7 @@ class OneOrder(Contest):
             token_file.write_text(self._token)
             token_file.chmod(0o600)
             # Each sandbox is a new exchange: its list of pairs, good for a day, is not start-up either.
-            _milliseconds(self._arena, [PYTHON, self._script, "pairs", "--rest-url", self._told["REST"]], 0)
+            _milliseconds(self._arena, [*self._arena.command, "pairs", "--rest-url", self._told["REST"]], 0)
             yield
 
     def _command(self, who: str) -> list[str]:
@@ -116,7 +105,7 @@ class OneOrder(Contest):
             words = f"addOrder pair={pair} type=buy ordertype=limit price=1000 volume=0.1 validate=true"
             endpoints = ["--private-url", self._told["private"], "--rest-url", self._told["REST"]]
             token_file = str(self._arena.home / "token")
-            return [PYTHON, self._script, *words.split(), *endpoints, "--token-file", token_file]
+            return [*self._arena.command, *words.split(), *endpoints, "--token-file", token_file]
         frame = (
             f'{{"event":"addOrder","token":"{self._token}","pair":"{pair}","type":"buy","ordertype":"limit",'
             f'"price":"1000","volume":"0.1","validate":"true","reqid":{next(self._reqids)}}}'
@@ -128,12 +117,6 @@ class OneOrder(Contest):
     def measure(self, who: str) -> dict[str, float]:
         """Return milliseconds."""
         return {"ms": _milliseconds(self._arena, self._command(who), 0, (b'"ok"', b'"accepted"'))}
-
-
-def _script(arena: Arena, name: str, text: str) -> str:
-    path = arena.home / name
-    path.write_text(text)
-    return str(path)
 
 
 def _milliseconds(arena: Arena, argv: list[str], code: int, answers: tuple[bytes, ...] = (b"",)) -> float:
