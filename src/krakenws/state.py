@@ -11,6 +11,7 @@ commits are on the disk when they return (`synchronous=FULL`), but for those tha
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 from time import time_ns
 
 from krakenws.errors import SinkError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 5.0
+_OPENING = allocate_lock()
+"""Nobody in this process has a lock on the file while it is made."""
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE nonces (key_id TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID",
@@ -135,9 +138,9 @@ class State:
         import sqlite3
 
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        # SQLite would create it for all to read; its side files take the mode of this one.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
-        database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        with _OPENING:
+            _create(self.path)
+            database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         try:
             self._syncs = not self._durable
             self._sync(database, self._durable)
@@ -169,6 +172,19 @@ class State:
                 database.execute(statement)
         database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
         database.execute("COMMIT")
+
+
+def _create(path: str) -> None:
+    """Make the file if it is not there: SQLite would make it for all to read; side files take its mode.
+
+    A file that is there must not even be opened: closing it would drop the locks that other connections of
+    this process have on it (POSIX has them go with any descriptor). Other processes would hold the file for
+    unused then, and remove the log in which our rows are. Source: sqlite.org/howtocorrupt.html, 2.2.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+    except FileExistsError:
+        return
 
 
 def _commit(database: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

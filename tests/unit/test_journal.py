@@ -199,6 +199,32 @@ print(won)
 """
 
 
+VISIT = """
+import sys
+from krakenws.journal import Journal
+from krakenws.state import State
+journal = Journal(State(sys.argv[1], durable=True))
+print(*(row.id for row in journal.last(9)))
+journal.close()
+"""
+
+
+def test_no_row_is_lost_when_other_connections_come_and_go(journal: Journal, tmp_path: Path) -> None:
+    """A nonce for a token is drawn beside an open journal, and another process looks and leaves."""
+
+    def visit() -> str:
+        environment = {**os.environ, "PYTHONPATH": str(Path(krakenws.state.__file__).parents[1])}
+        command = [sys.executable, "-P", "-c", VISIT, str(tmp_path)]
+        return subprocess.run(command, stdout=PIPE, text=True, env=environment, check=True).stdout
+
+    journal.begin([intent("before", at_ns=1)])
+    with closing(State(str(tmp_path))) as beside:
+        beside.next_nonce("key", NOW_NS)
+    assert visit() == "before\n"
+    journal.begin([intent("after", at_ns=2)])
+    assert visit() == "before after\n"
+
+
 def test_of_processes_that_use_a_name_at_once_one_gets_it(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(krakenws.state.__file__).parents[1])}
     command = [sys.executable, "-P", "-c", RACE, str(tmp_path / "new")]

@@ -146,7 +146,7 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None
 
 def test_a_directory_in_the_place_of_the_file_is_one_sentence(state: State) -> None:
     Path(state.path).mkdir(parents=True)
-    assert "cannot be used (is a directory)" in _broken(state)
+    assert "cannot be used (unable to open database file)" in _broken(state)
 
 
 def test_a_locked_file_is_one_sentence(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
