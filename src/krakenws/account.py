@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials
     from krakenws.net.gate import Gate
+    from krakenws.net.lookups import Ledger
     from krakenws.net.rest import ApiKey
     from krakenws.net.trading import Check, Command, Confirm, Signals, Trading
     from krakenws.options import Options
@@ -57,7 +58,7 @@ class Account:
 
     def trading(
         self,
-        journal: Journal,
+        journal: Ledger,
         stop: Signals,
         *,
         note: Callable[[str], None],

@@ -113,6 +113,33 @@ def test_on_failure_all_orders_are_cancelled_at_once(sandbox: Sandbox, truth: Tr
     assert truth.events("Ended")[-1]["time_us"] <= truth.events("Switch")[-1]["time_us"]
 
 
+def test_what_a_guard_sends_is_in_the_journal_with_one_row_for_its_switch(
+    sandbox: Sandbox, truth: Truth
+) -> None:
+    with guarding(sandbox, "6s") as (process, _):
+        truth.wait_for("Switch", lambda requests: len(requests) > 2)
+        assert [row["request"] for row in intents(sandbox)] == ["cancelAllOrdersAfter"]
+        process.send("1\n")
+        assert "cancelled: 0" in process.finish().err
+    assert [(row["request"], row["state"]) for row in intents(sandbox)] == [
+        ("cancelAll", "accepted"),
+        ("cancelAllOrdersAfter", "accepted"),
+    ]
+
+
+def intents(sandbox: Sandbox) -> list[dict[str, Any]]:
+    result = sandbox.run("intents -o json")
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def test_without_a_journal_nothing_is_armed_and_cmd_is_not_started(sandbox: Sandbox, truth: Truth) -> None:
+    blocked = sandbox.command.home / "blocked"
+    blocked.write_text("no directory")
+    result = sandbox.run("guard 60s -- echo started", XDG_STATE_HOME=str(blocked))
+    assert (result.code, result.out) == (7, "")
+    assert truth.events("Switch") == []
+
+
 def test_on_failure_the_switch_can_be_left_to_fire(sandbox: Sandbox, truth: Truth) -> None:
     sandbox.reply(ORDER)
     result = sandbox.command.run("guard", "6s", "--on-failure", "leave", "--", "sh", "-c", "exit 3")
@@ -139,7 +166,7 @@ def test_it_is_renewed_in_time_while_cmd_lives(sandbox: Sandbox, truth: Truth) -
         assert process.finish().code == 0
     assert truth.events("SwitchFired") == []
     apart_us = renewed[3]["time_us"] - renewed[0]["time_us"]
-    assert apart_us > 3 * 2 * SECOND_US - SECOND_US / 10, "each third of it, not more often"
+    assert apart_us > 3 * 2 * SECOND_US - SECOND_US / 2, "each third of it, not more often"
     assert truth.settings[-1] is False
 
 

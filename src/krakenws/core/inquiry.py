@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     class Others(Protocol):
         """What the journal says of other intents (`krakenws.journal.Journal`)."""
 
-        def claimed(self, order_ids: Iterable[str]) -> set[str]: ...  # noqa: D102
+        def claimed(self, order_ids: Iterable[str], /) -> set[str]: ...  # noqa: D102
         def pending(self) -> Sequence[Intent]: ...  # noqa: D102
 
 

@@ -177,10 +177,6 @@ class ClientProtocol:
         """Whether the exchange called the session invalid; `renew` gives it another token."""
         return self._login.refused
 
-    def has_sent(self, bound: Bound) -> bool:
-        """Whether a command left and awaits its answer."""
-        return any(request.bound is bound for request in self._requests.sent)
-
     @property
     def leaving(self) -> list[Request]:
         """The requests that leave with the next `frames_to_send`."""

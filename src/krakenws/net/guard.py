@@ -10,6 +10,9 @@ guard gives up.
 
 Nothing here polls: the end of CMD is a signal, SIGCHLD, which makes the run's wake-up socket readable.
 
+What it sends goes through `Trading` like all that trades, but nothing is looked for: a renewal without an
+answer is made again, as only the last request to the switch counts, and so is a cancelAll.
+
 Source: v1.md 9.6, quirk O12.
 """
 
@@ -60,6 +63,11 @@ class GuardSignals(Signals):
         heard = [number for number in passed_on if signal.getsignal(number) != signal.SIG_IGN]  # as of nohup
         super().__init__((*heard, signal.SIGCHLD))
         self.arrived: list[int] = []
+
+    def hold(self) -> None:
+        """Take no notice: which signal ends what is the guard's to say."""
+
+    release = hold
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGCHLD:
@@ -265,8 +273,7 @@ class Guard:
 
     @staticmethod
     def _request(run: Run, entry: Entry, *words: str) -> int:
-        req_id = run.add(V1, bind(entry, words))
-        assert req_id is not None  # noqa: S101 - a command has one
+        (req_id,) = run.order(V1, bind(entry, words))
         return req_id
 
     def _watch_time(self, now: float) -> None:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
             self, intents: Sequence[Intent], *, allow: Callable[[], None] | None = None
         ) -> None: ...
         def settle(self, intent: Intent) -> Intent: ...  # noqa: D102
-        def of(self, name: str) -> list[Intent]: ...  # noqa: D102
+        def of(self, name: str, /) -> list[Intent]: ...  # noqa: D102
         def pending(self) -> list[Intent]: ...  # noqa: D102
-        def claimed(self, order_ids: Iterable[str]) -> set[str]: ...  # noqa: D102
+        def claimed(self, order_ids: Iterable[str], /) -> set[str]: ...  # noqa: D102
 
     Ask = Callable[[Question], object]
     """Makes a signed REST call, blocking."""

@@ -113,8 +113,7 @@ class Run(Shell):
         tell_lag: takes one about a reader that is too slow; there may be many.
         stop: signals.
         budget: how often a site may be connected to, or None for as often as the back-off lets us.
-        trading: what trading commands go through. Without it only those may be added that take away, as a
-            guard's, which are in no journal.
+        trading: what trading commands go through; without it there must be none.
         follow: follows the order that is placed to its end, or None.
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
@@ -168,7 +167,6 @@ class Run(Shell):
         self._numbered: dict[int, Link] = {}
         self._poller = Poller()
         self._poller.watch(0, ((stop.wakeup, READ),))
-        self._bare: dict[int, Bound] = {}
         self._looker: Link | None = None
         self._streams = False
         self._doubted = ""
@@ -187,18 +185,13 @@ class Run(Shell):
         if entry.trading and self._trading is not None:
             self.order(dialect, bound)
             return None
-        assert entry.name not in PLACING  # noqa: S101 - what places an order leaves through `Trading`
+        assert not entry.trading  # noqa: S101 - what trades leaves through `Trading`
         link = self._link(dialect, entry.access)
         if entry.kind == CHANNEL:
             self._streams = True
             self._subscribe(link, bound)
             return None
-        req_id = link.protocol.request(bound, monotonic())
-        if entry.trading:
-            self._bare[req_id] = bound
-            if self._odometer is not None:
-                self._odometer.sending(bound, req_id, time_ns() // 1000)
-        return req_id
+        return link.protocol.request(bound, monotonic())
 
     def order(self, dialect: Dialect, bound: Bound) -> list[int]:
         """Put a command on its way that trades; return the numbers of the requests that it becomes.
@@ -547,7 +540,6 @@ class Run(Shell):
     def _heed(self, link: Link | None, event: Event) -> None:
         """What people are told on stderr, and what decides the exit code."""
         if isinstance(event, Reply | Rejected | Unanswered):
-            self._bare.pop(event.req_id, None)
             self.verdicts.answered(event)
         elif isinstance(event, Refused):
             self.verdicts.refused(event)
@@ -604,9 +596,6 @@ class Run(Shell):
         links = self._links.values()
         failures = [str(failure_of(link)) for link in links if link.protocol.failure]
         streaming = not self._streams or any(link.protocol.routes for link in links)
-        for bound in self._bare.values():  # beside `Trading`, as a guard's
-            sent = any(link.protocol.has_sent(bound) for link in links)
-            self.verdicts.left_over(bound, sent=sent)
         self.verdicts.judge(failures, streaming=streaming, unsent_is_failure=unsent_is_failure)
         if self._follow is not None:
             self._follow.judge()

@@ -15,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from krakenws.core.catalog import Bound
     from krakenws.core.events import Answered, Refused
     from krakenws.net.trading import Trading
 
@@ -33,16 +32,10 @@ class Verdicts:
         self._trading = trading
         self._answered: list[Answered] = []
         self._refused: list[Refused] = []
-        self._unsent: list[str] = []
-        self._in_flight: list[str] = []
 
     def answered(self, event: Answered) -> None:
         """Take the end of a request."""
         self._answered.append(event)
-
-    def left_over(self, bound: Bound, *, sent: bool) -> None:
-        """Take a command beside `Trading` that has no answer, whether or not it was sent."""
-        (self._in_flight if sent else self._unsent).append(bound.entry.name)
 
     def forget(self) -> None:
         """Forget the answers so far."""
@@ -74,7 +67,7 @@ class Verdicts:
                 raise refusal(f"{event.method} {event.order}", event.error)
         for failure in failures:
             raise ConnectionFailed(failure)
-        waiting = [bound.entry.name for bound in self._trading.waiting] if self._trading else self._unsent
+        waiting = [bound.entry.name for bound in self._trading.waiting] if self._trading else []
         if waiting and unsent_is_failure and not self._refused:
             raise ConnectionFailed(f"{waiting[0]} was not sent: stopped before the connection was ready")
         for event in self._answered:
@@ -93,8 +86,7 @@ class Verdicts:
         for event in self._answered:
             if isinstance(event, Unanswered) and event.method != "ping":
                 raise OutcomeUnknown(f"{event.method}: outcome unknown: {event.hint}")
-        owed = self._trading.owed_in_words() if self._trading else []
-        for name, advice in (*owed, *((name, "look at your open orders") for name in self._in_flight)):
+        for name, advice in self._trading.owed_in_words() if self._trading else []:
             raise OutcomeUnknown(
                 f"{name} was sent, and its outcome is unknown: the run ended before it was answered; {advice}"
             )
