@@ -27,7 +27,7 @@ from benchmarks.report import report
 from benchmarks.session import Orders, Pings
 from benchmarks.startup import OneOrder, Startup
 from benchmarks.targets import HEADROOM, TARGETS, shown
-from benchmarks.throughput import Throughput
+from benchmarks.throughput import Iteration, Throughput
 from benchmarks.turns import Turns
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from benchmarks.targets import Row
 
 RESULTS = HERE / "RESULTS.md"
-SUB_REPORTS = ("codec.py", "rows.py", "api.py", "sandbox.py")
+SUB_REPORTS = ("codec.py", "rows.py", "sandbox.py")
 CHECKS = 3
 """How often a row is looked at before the short form believes that it fails."""
 
@@ -79,6 +79,13 @@ def contests(arena: Arena, sizes: Sizes) -> list[Contest]:
             for scheme in ("ws", "wss")
             for rate, slow in ((5_000, ("original-blind",)), (50_000, ()))
         ),
+        Iteration(
+            arena,
+            "ticker",
+            ("krakenws", "krakenws, rows", "krakenws.sync", "websockets", "websockets, json.loads"),
+            sizes.flood_s,
+        ),
+        Iteration(arena, "book-10", ("krakenws", "websockets"), sizes.flood_s),
         Latency(arena, "ws", 150, ("raw", "original"), sizes.slow_s),
         *(Books(arena, depth) for depth in (10, 1000)),
         Pings(arena, sizes.trips),

@@ -181,6 +181,11 @@ TARGETS: list[Row] = [
     *_rows(
         "peak memory of one raw stream, wss", Key("peak memory, wss", "raw", "memory"), {"original": 0.95}
     ),
+    *_rows(
+        "`async for` over raw updates in the Python API: messages a second",
+        Key("async for, ticker", "krakenws", "rate"),
+        {"websockets": 4},
+    ),
 ]
 """In the order of the report."""
 
