@@ -1,4 +1,7 @@
-"""What --help prints: everything from the catalog and the options, plain text within 100 columns."""
+"""What --help prints: everything from the catalog and the options, plain text as wide as the terminal.
+
+Elsewhere, and on a wider one, it takes 100 columns. What is to be copied stays in one line.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from krakenws.core.catalog import CHANNEL, PRIVATE, PUBLIC
 from krakenws.core.kinds import INTEGER
 from krakenws.directories import config_dir
 from krakenws.errors import EXIT_CODES
+from krakenws.sinks import COLUMNS, columns_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +24,9 @@ if TYPE_CHECKING:
     from krakenws.cli.tools import Tool
     from krakenws.core.catalog import Entry, Param
 
-_WIDTH = 100
+
+def _width() -> int:
+    return min(columns_of(1), COLUMNS)
 
 
 def overview(program: str) -> str:
@@ -35,8 +41,10 @@ def overview(program: str) -> str:
     parts = [
         "Kraken's WebSocket API at the command line.\n",
         f"  {program} [options] NAME [words] [+ NAME [words]]…\n",
-        "Words are pairs (XBT/USD), a bare number (depth, interval) or key=value; + joins feeds in one run.",
-        f"'{program} NAME --help' says what a NAME takes. Without a NAME: ping.",
+        *_paragraph(
+            "Words are pairs (XBT/USD), a bare number (depth, interval) or key=value; + joins feeds in one"
+            f" run. '{program} NAME --help' says what a NAME takes. Without a NAME: ping."
+        ),
     ]
     for title, members in groups:
         parts.append(f"\n{title}:")
@@ -53,13 +61,16 @@ def overview(program: str) -> str:
         f"  {program} replay demo          # an exchange on this machine, to try things without a network",
     ]
     parts.append("\nExit codes:")
-    parts += [f"  {code}  {meaning}" for code, meaning in EXIT_CODES]
-    parts += [
-        "\nOptions may also stand in the environment (KRAKENWS_OUTPUT=json) or in the file",
-        f'{_config_file()} (output = "json"), whose section [policy] limits orders.',
-        "Credentials: --token-file, KRAKENWS_TOKEN, WS_Token; or an API key with its secret, which fetch",
-        "a token: --key-file, or KRAKEN_API_KEY and KRAKEN_API_SECRET.",
-    ]
+    parts += _table((str(code), meaning) for code, meaning in EXIT_CODES)
+    parts.append("")
+    parts += _paragraph(
+        "Options may also stand in the environment (KRAKENWS_OUTPUT=json) or in the file"
+        f' {_config_file()} (output = "json"), whose section [policy] limits orders.'
+    )
+    parts += _paragraph(
+        "Credentials: --token-file, KRAKENWS_TOKEN, WS_Token; or an API key with its secret, which fetch"
+        " a token: --key-file, or KRAKEN_API_KEY and KRAKEN_API_SECRET."
+    )
     return "\n".join(parts) + "\n"
 
 
@@ -73,7 +84,7 @@ def of_entry(program: str, entry: Entry) -> str:
     """Return the help of one channel or command."""
     words = " ".join(_usage(param) for param in entry.params if param.required or param.bare)
     optional = " [key=value…]" if any(not param.required for param in entry.params) else ""
-    parts = [f"{entry.help}\n", f"  {program} {entry.name} {words}".rstrip() + f"{optional}\n"]
+    parts = [*_paragraph(entry.help), f"\n  {program} {entry.name} {words}".rstrip() + f"{optional}\n"]
     required = [param for param in entry.params if param.required]
     others = [param for param in entry.params if not param.required]
     for title, params in (("Needed", required), ("May be given", others)):
@@ -93,7 +104,7 @@ def of_entry(program: str, entry: Entry) -> str:
 
 def of_tool(program: str, tool: Tool) -> str:
     """Return the help of one tool."""
-    parts = [f"{tool.help}\n", f"  {program} {tool.usage}\n"]
+    parts = [*_paragraph(tool.help), f"\n  {program} {tool.usage}\n"]
     own = [option for option in OPTIONS if tool.name in option.tools]
     if own:
         parts.append("Options:")
@@ -156,7 +167,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
     left = min(30, max((len(name) for name, _ in listed), default=0)) + 4
     lines = []
     for name, text in listed:
-        wrapped = _wrap(text, _WIDTH - left)
+        wrapped = _wrap(text, _width() - left)
         if len(name) + 4 > left:
             lines.append(f"  {name}")
         else:
@@ -168,9 +179,13 @@ def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
 def _bullets(notes: Iterable[str]) -> list[str]:
     lines = []
     for note in notes:
-        first, *rest = _wrap(note, _WIDTH - 4)
+        first, *rest = _wrap(note, _width() - 4)
         lines += [f"  - {first}", *(f"    {line}" for line in rest)]
     return lines
+
+
+def _paragraph(text: str) -> list[str]:
+    return _wrap(text, _width())
 
 
 def _wrap(text: str, width: int) -> list[str]:
