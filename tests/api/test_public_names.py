@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import krakenws
+from krakenws.public import NAMES
 from tests.support.command import DEADLINE_S, ROOT
 
 if TYPE_CHECKING:
@@ -31,21 +32,27 @@ def loaded_by(statement: str, home: Path) -> set[str]:
 
 
 def test_every_public_name_is_there_and_listed() -> None:
-    for name in krakenws.__all__:
+    for name in NAMES:
         assert getattr(krakenws, name) is not None
-    assert set(krakenws.__all__) <= set(dir(krakenws))
+    assert set(NAMES) <= set(dir(krakenws))
+
+
+def test_a_star_imports_every_public_name() -> None:
+    names: dict[str, object] = {}
+    exec("from krakenws import *", names)
+    assert set(NAMES) <= set(names)
 
 
 def test_type_checkers_see_the_names_that_there_are() -> None:
-    """What they are told under TYPE_CHECKING and what is loaded on demand are the same names."""
-    text = (ROOT / "src" / "krakenws" / "__init__.py").read_text()
-    told = {line.split()[-1] for line in text.splitlines() if line.startswith("    from krakenws")}
-    assert told == set(krakenws.__all__) - {"__version__"}
+    """What the stub tells them and what is loaded on demand are the same names."""
+    text = (ROOT / "src" / "krakenws" / "__init__.pyi").read_text()
+    told = {line.split()[-1] for line in text.splitlines() if line.startswith("from krakenws")}
+    assert told == set(NAMES) - {"__version__"}
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'krakenws' has no attribute 'kraken'"):
-        krakenws.kraken  # noqa: B018
+        krakenws.kraken  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_importing_the_package_loads_nothing_else(home: Path) -> None:
