@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <stdexcept>
 #include <string>
 
 #include "json.hpp"
@@ -35,6 +36,7 @@ public:
 
     // Writes one command. If the session is gone, `next` says so.
     void ask(std::string line) {
+        if (line.find('\n') != line.npos) throw std::invalid_argument("a newline would begin another command");
         line += '\n';
         for (std::size_t at = 0; at < line.size();) {
             const auto count = send(fd_, line.data() + at, line.size() - at, MSG_NOSIGNAL);

@@ -21,7 +21,7 @@ session=$SESSION_PID
 exec 3<&"${SESSION[0]}" 4>&"${SESSION[1]}" # Bash takes its own away when the session ends
 
 trap '' PIPE # a session that is gone shows as the end of its events
-ask() { printf '%s\n' "$*" >&4 2>/dev/null || true; }
+ask() { printf '%s\n' "${*//$'\n'/ }" >&4 2>/dev/null || true; } # a newline would begin another command
 
 first='' ordered='' verdict=''
 ask "book $pair 10 id=watch"

@@ -115,6 +115,9 @@ def test_the_bash_example_says_what_was_refused(sandbox: Sandbox) -> None:
     assert done.err == "watch: Currency pair not supported DOG/CAT\n"
     done = sandbox.command.shell(f"bash '{EXAMPLES / 'session.sh'}' XBT/USD 100")
     assert (done.code, done.err) == (5, "order: EOrder:Insufficient funds\n")
+    done = sandbox.command.shell(f"bash '{EXAMPLES / 'session.sh'}' $'XBT/USD\\ncancelAll'")
+    assert done.code == 2
+    assert "watch: book does not take cancelAll" in done.err
 
 
 @needs_jq
@@ -164,6 +167,8 @@ def test_the_cpp_example_shares_a_session_over_its_socket(sandbox: Sandbox) -> N
         done = command.shell("./session kraken.sock XBTUSD 3")
         assert done.code == 2
         assert "did you mean XBT/USD" in done.err
+        done = command.shell("./session kraken.sock $'XBT/USD\\ncancelAll' 3")
+        assert (done.code, done.err) == (1, "a newline would begin another command\n")
     done = command.shell("./session nowhere.sock XBT/USD 3")
     assert (done.code, done.err) == (
         4,
