@@ -139,7 +139,7 @@ class Arena:
             words = [name, PAIR, *([depth] if depth else [])]
             return self.krakenws(scheme, path, *words, "-o", who, "--reconnect", "never")
         if who == "websocat":
-            return self.websocat(scheme, f"{path}/unasked={channel}", "-n", "-U")  # it sends nothing
+            return [*self.websocat(scheme, path, "-n", "-U"), "-p", subscribe_frame(channel)]
         return self.rival(who, scheme, path, subscribe_frame(channel))
 
 

@@ -7,9 +7,8 @@ JSON. A client that subscribes gets the ack, the first frame, after a pause (wha
 first data is start-up) the flood, and a close frame. Pings are answered. The path, `/COUNT/WORD/WORD…`, says
 how many frames a flood has, and more:
 
-    single         each frame is a write, and so a TLS record, of its own; else they come in large writes
-    rate=N         each is a write of its own, N in a second, and bears the moment it left
-    unasked=NAME   the channel comes without a subscription
+    single   each frame is a write, and so a TLS record, of its own; else they come in large writes
+    rate=N   each is a write of its own, N in a second, and bears the moment it left
 
 Each flood is told on stdout as JSON: when it began, in nanoseconds of the monotonic clock.
 """
@@ -90,8 +89,6 @@ class Connection:
     def run(self) -> None:
         """Serve it until it leaves."""
         self._sock.sendall(frame(_GREETING))
-        if unasked := self._wanted.get("unasked"):
-            self._flood(unasked)
         while (message := self._message()) is not None:
             if message.get("event") == "ping":
                 pong = {"event": "pong", **{k: v for k, v in message.items() if k == "reqid"}}
@@ -149,9 +146,6 @@ class Connection:
             self._sock.sendall(
                 frame(json.dumps({**ack, "pair": pair, "subscription": subscription}).encode())
             )
-        self._flood(channel)
-
-    def _flood(self, channel: str) -> None:
         flood, count = self._floods[channel], self._count
         self._sock.sendall(flood.first)
         time.sleep(PAUSE_S if count else 0.0)
