@@ -18,8 +18,9 @@ from json import JSONDecoder
 
 from krakenws.cli.parser import entries, look_up, parse
 from krakenws.core.catalog import CHANNEL, bind, bind_texts, canonical, find, shown
+from krakenws.core.intents import NAMES, is_name
 from krakenws.errors import KrakenWSError, UsageError
-from krakenws.record import record
+from krakenws.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ class Asked:
     """What a line asks.
 
     `do`: START a channel or command, STOP a channel, or another of `OWN`; `bound`: what to start or stop;
-    `topic`: of HELP, "" for all.
+    `topic`: of HELP, "" for all; `intent`: the caller's name for a trading command, "" without one.
     """
 
     id: CallerId
     do: str
     bound: Bound | None = None
     topic: str = ""
+    intent: str = ""
 
 
 class Mistake(KrakenWSError):
@@ -94,7 +96,8 @@ def _read_words(line: str, patterns: Callable[[int], Expand]) -> Asked:
         words, wrong = _split(line), ""
     except ValueError as error:
         words, wrong = line.split(), f"the quotes of this line do not fit together ({error})"
-    ids, words = _without_id(words)
+    ids, words = _taken_out("id", words)
+    names, words = _taken_out("intent", words)
     id_ = ids[0] if ids else None
     if any(len(one) > LONGEST_ID for one in ids):
         id_, wrong = None, f"an id has at most {LONGEST_ID} characters"
@@ -102,12 +105,14 @@ def _read_words(line: str, patterns: Callable[[int], Expand]) -> Asked:
         wrong = wrong or "id is given twice"
     elif id_ == "":
         id_, wrong = None, wrong or "id is empty"
+    if len(names) > 1:
+        wrong = wrong or "intent is given twice"
     if not words:
         wrong = wrong or "there is no command in this line; help lists them"
     try:
         if wrong:
             raise UsageError(wrong)
-        return _meant_by(words, id_, patterns)
+        return _named(_meant_by(words, id_, patterns), names[0] if names else None)
     except KrakenWSError as error:
         raise Mistake(str(error), id_, error) from None
 
@@ -118,17 +123,30 @@ def _split(line: str) -> list[str]:
     return split(line) if any(quote in line for quote in "'\"\\") else line.split()
 
 
-def _without_id(words: list[str]) -> tuple[list[str], list[str]]:
-    """Return the ids among the words, and the other words."""
-    ids, others, left = [], [], iter(words)
+def _taken_out(name: str, words: list[str]) -> tuple[list[str], list[str]]:
+    """Return what is given as `name=` or `--name` among the words, and the other words."""
+    given, others, left = [], [], iter(words)
+    option, starts = f"--{name}", (f"{name}=", f"--{name}=")
     for word in left:
-        if word == "--id":
-            ids.append(next(left, ""))
-        elif word.startswith(("id=", "--id=")):
-            ids.append(word.partition("=")[2])
+        if word == option:
+            given.append(next(left, ""))
+        elif word.startswith(starts):
+            given.append(word.partition("=")[2])
         else:
             others.append(word)
-    return ids, others
+    return given, others
+
+
+def _named(asked: Asked, intent: object) -> Asked:
+    """Return what is asked with the caller's name for it, None without one."""
+    if intent is None:
+        return asked
+    if asked.bound is None or not asked.bound.entry.trading:
+        what = asked.do if asked.bound is None else asked.bound.entry.name
+        raise UsageError(f"intent names a trading command, and {what} is none")
+    if not isinstance(intent, str) or isinstance(intent, _Number) or not is_name(intent):
+        raise UsageError(f"intent={shown(str(intent))} is not {NAMES}")
+    return replace(asked, intent=intent)
 
 
 def _meant_by(words: list[str], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
@@ -185,12 +203,12 @@ def _read_json(line: str, patterns: Callable[[int], Expand]) -> Asked:
         raise Mistake(f"this line is no JSON object: {reason}", None) from None
     if line.strip()[end:]:
         raise Mistake("one object a line: something stands behind this one", None)
-    given = members.pop("id", None)
+    given, intent = members.pop("id", None), members.pop("intent", None)
     id_ = _id_of(given)
     try:
         if given is not None and id_ is None:
             raise UsageError(f"id is neither text of 1 to {LONGEST_ID} characters nor a whole number")
-        return _meant(members, id_, patterns)
+        return _named(_meant(members, id_, patterns), intent)
     except KrakenWSError as error:
         raise Mistake(str(error), id_, error) from None
 

@@ -331,7 +331,7 @@ class Switchboard:
         elif bound.entry.kind == CHANNEL:
             self._feeds.follow(caller, id_, bound)
         else:
-            self._command(caller, id_, bound)
+            self._command(caller, asked, bound)
 
     def _answer_own(self, caller: Caller, asked: Asked) -> None:
         now_ns = time_ns()
@@ -352,15 +352,18 @@ class Switchboard:
             caller.answer(Bye(now_ns), asked.id)
             caller.quit()
 
-    def _command(self, caller: Caller, id_: CallerId, bound: Bound) -> None:
+    def _command(self, caller: Caller, asked: Asked, bound: Bound) -> None:
         """Send a command: as one request, or one for each order that it cancels."""
-        entry = bound.entry
+        entry, numbers = bound.entry, list[int | None]()
         dialect = self._dialect_of(entry.api)
-        numbers = self.run.order(dialect, bound) if entry.trading else [self.run.add(dialect, bound)]
+        if entry.trading:
+            numbers += self.run.order(dialect, bound, asked.intent)
+        else:
+            numbers.append(self.run.add(dialect, bound))
         due = monotonic() + self._options.connect_timeout_s
         for number in numbers:
             assert number is not None  # noqa: S101 - it is no channel
-            self._commands[entry.api, entry.access, number] = _Command(caller, id_, bound, due)
+            self._commands[entry.api, entry.access, number] = _Command(caller, asked.id, bound, due)
             caller.open += 1
 
     def _withdraw(self, now: float) -> None:

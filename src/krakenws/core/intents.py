@@ -7,6 +7,7 @@ open ──answer, look-up──▶ accepted, rejected        no row, no frame
 
 from __future__ import annotations
 
+from krakenws.errors import UsageError
 from krakenws.record import record
 
 TYPE_CHECKING = False
@@ -30,6 +31,14 @@ class IntentTakenError(Exception):
     def __init__(self, intent: str) -> None:
         super().__init__(intent)
         self.intent = intent
+
+
+class NameTaken(UsageError):
+    """Another process was quicker to use a name, for something else. `numbers`: of what was withdrawn."""
+
+    def __init__(self, message: str, numbers: list[int]) -> None:
+        super().__init__(message)
+        self.numbers = numbers
 
 
 @record

@@ -146,6 +146,10 @@ class ClientProtocol:
         self._act(now)
         return request.req_id
 
+    def free_number(self) -> int:
+        """Return a `req_id` that nothing else will have."""
+        return self._requests.free_number()
+
     def give_up(self, req_id: int) -> bool:
         """Forget a command that waits for its connection; return False when it is leaving, left or ended."""
         request = next((one for one in self._requests if one.req_id == req_id), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from krakenws.core import events, session
 from krakenws.core.catalog import CHANNEL
+from krakenws.core.intents import NAMES
 from krakenws.core.kinds import WORDS
 from krakenws.core.rows import ROWS, schema_of
 
@@ -113,6 +114,13 @@ def schema(entries: Iterable[Entry]) -> Schema:
     }
 
 
+_INTENT: Schema = {
+    "type": "string",
+    "pattern": "^[!-~]{1,64}$",
+    "description": f"{NAMES}: used again, it is answered with the first verdict, nothing is sent",
+}
+
+
 def requests_schema(entries: Iterable[Entry]) -> Schema:
     """Return the JSON Schema (draft 2020-12) of one line of a session that is an object with `do`.
 
@@ -124,7 +132,8 @@ def requests_schema(entries: Iterable[Entry]) -> Schema:
     shown = [entry for entry in entries if not entry.explicit]
     definitions: Schema = {"id": _ID}
     for entry in shown:
-        definitions[entry.name] = _request(entry.help, {"do": {"const": entry.name}}, entry)
+        name = {"intent": _INTENT} if entry.trading else {}
+        definitions[entry.name] = _request(entry.help, {"do": {"const": entry.name}, **name}, entry, name)
         if entry.kind == CHANNEL:
             said: Schema = {"do": {"const": "unsubscribe"}, "channel": {"const": entry.name}}
             definitions[f"unsubscribe_{entry.name}"] = _request(f"End what {entry.name} began.", said, entry)

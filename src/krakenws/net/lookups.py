@@ -185,7 +185,9 @@ class LookUps:
                 (row for row in self._ledger.of(its.intent.id) if row.part == its.intent.part), its.intent
             )
             if not row.pending:
-                told.append(self._conclude(replace(row, found=row.found or "journal")))
+                told.append(
+                    self._conclude(replace(row, req_id=its.intent.req_id, found=row.found or "journal"))
+                )
         return told
 
     def _start(self, due: list[_Inquiry], ask: Ask) -> bool:

@@ -31,7 +31,7 @@ from krakenws.core.events import (
 from krakenws.core.protocol import CLOSE
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
-from krakenws.errors import PolicyRefused, RemoteProtocolError
+from krakenws.errors import PolicyRefused, RemoteProtocolError, UsageError
 from krakenws.net.poller import READ, Poller
 from krakenws.net.shell import GOODBYE_S, Shell, failure_of, has_closed, listen, prove
 from krakenws.net.stop import Stopped
@@ -193,14 +193,23 @@ class Run(Shell):
             return None
         return link.protocol.request(bound, monotonic())
 
-    def order(self, dialect: Dialect, bound: Bound) -> list[int]:
+    def order(self, dialect: Dialect, bound: Bound, name: str = "") -> list[int]:
         """Put a command on its way that trades; return the numbers of the requests that it becomes.
+
+        Args:
+            dialect: of its API.
+            bound: as typed.
+            name: the user's for it. If it was used before, nothing is sent, and the first verdict is told
+                under the numbers returned.
 
         Raises:
             KrakenWSError: it must not be sent (`Trading.prepare`).
         """
         assert self._trading is not None  # noqa: S101 - the caller gave it
-        commands = self._trading.prepare(bound)
+        if self._trading.knows(name):
+            number = self._link(dialect, bound.entry.access).protocol.free_number
+            return self._trading.recall(bound, name, number)
+        commands = self._trading.prepare(bound, name)
         if self._follow is not None:
             link = self._link(dialect, bound.entry.access)
             listen(link)
@@ -480,6 +489,14 @@ class Run(Shell):
                 self._trading.give_up(request.req_id)
                 self._attendant.refused(link.key, request.req_id, refused)
             self._trading.leave(link.protocol)
+        except UsageError as taken:
+            from krakenws.core.intents import NameTaken
+
+            if self._attendant is None or not isinstance(taken, NameTaken):
+                raise
+            for number in taken.numbers:
+                self._attendant.refused(link.key, number, taken)
+            self._leaving(link)
 
     def _sent(self, link: Link, frames: list[bytes]) -> None:
         if link.looks:

@@ -23,7 +23,7 @@ from time import time_ns
 from krakenws.core.catalog import Bound, shown
 from krakenws.core.events import Rejected, Reply, Unanswered
 from krakenws.core.inquiry import advice, is_sought, mark_of, named, order_of
-from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError
+from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError, NameTaken
 from krakenws.core.requests import only_validates
 from krakenws.errors import SinkError, UsageError
 from krakenws.net.lookups import LookUps
@@ -63,6 +63,12 @@ _PROVES_NOTHING = ("EGeneral:Internal error", "EService:Timeout")
 
 def reached(_point: str) -> None:
     """Do nothing: at these points tests cut the process. Points are the constants of this module."""
+
+
+class IntentUnderway(UsageError):
+    """The verdict of a name is being waited for: it can be asked for later."""
+
+    retryable = True
 
 
 class Command:
@@ -152,7 +158,7 @@ class Trading:
             name: the user's for it; that of the run goes before.
 
         Raises:
-            UsageError: the name stands for another command, or waits to be sent.
+            UsageError: the name stands for another command, waits to be sent or for its verdict.
             KrakenWSError: a check forbids it.
             SinkError: the journal cannot be read: then nothing may be sent.
         """
@@ -162,10 +168,10 @@ class Trading:
         if name or not only_validates(bound):  # else there will be no row, and none to compare with
             self._begin()
         if self.knows(name):
-            self._recall(bound, name)
+            self.recall(bound, name)
             return []
         if name and any(command.id == name for command in self._unsent):
-            raise UsageError(f"the intent {name} waits to be sent: use another name")
+            raise IntentUnderway(f"the intent {name} waits to be sent: ask again once its verdict is told")
         exposure: Mapping[str, str] = {}
         for check in self._checks:
             exposure = check(bound) or exposure
@@ -219,6 +225,7 @@ class Trading:
         Raises:
             SinkError: they could not be written: nothing may leave.
             PolicyRefused: they must not be: nothing may leave.
+            NameTaken: some must not leave, and were withdrawn; the others may.
         """
         leaving = [
             (request, self._commands[request.req_id]) for request in protocol.leaving if request.entry.trading
@@ -255,7 +262,11 @@ class Trading:
             protocol.withdraw(request)
             self.give_up(request.req_id)
         command = taken[0][1]
-        self._recall(Bound(command.bound.entry, command.asked), name)
+        numbers = [request.req_id for request, _ in taken]
+        try:
+            self.recall(Bound(command.bound.entry, command.asked), name, iter(numbers).__next__)
+        except UsageError as error:
+            raise NameTaken(str(error), numbers) from None
 
     def _intent(self, command: Command, req_id: int, created_ns: int) -> Intent:
         return Intent(
@@ -358,7 +369,7 @@ class Trading:
         try:
             stands = self._ledger.settle(intent)
             if stands.state != intent.state:  # another process was first, and has told it so
-                intent = replace(stands, found=stands.found or "journal")
+                intent = replace(stands, req_id=intent.req_id, found=stands.found or "journal")
         except SinkError as error:  # the verdict is known all the same; the row stays open for `reconcile`
             self._note(f"the journal could not be told that {intent.method} was {intent.state}: {error}")
         reached(SETTLED)
@@ -382,8 +393,21 @@ class Trading:
 
     # ---- names used before
 
-    def _recall(self, bound: Bound, name: str) -> None:
-        """Answer a command whose name was used before with its verdict, and send nothing."""
+    def recall(self, bound: Bound, name: str, number: Callable[[], int] | None = None) -> list[int]:
+        """Answer a command whose name was used before with its verdict, and send nothing.
+
+        Args:
+            bound: as typed.
+            name: the user's for it.
+            number: gives the number of each request whose verdict is told; None: that of its own time.
+
+        Returns:
+            The numbers under which verdicts are told.
+
+        Raises:
+            UsageError: the name stands for another command.
+            IntentUnderway: this run awaits its verdict.
+        """
         known = self._ledger.of(name)
         first = known[0]
         asked = {name: value for name, value in bound.values.items() if name != "reqid"}
@@ -396,13 +420,18 @@ class Trading:
             raise UsageError(
                 f"the intent {name} was used with {first.endpoint} or another key: use another name"
             )
+        if any(intent.is_same(owed) for intent in known for owed in self.owed):
+            raise IntentUnderway(f"the intent {name} awaits its verdict: ask again once that is told")
         self.traded = True
         self._note(f"the intent {name} was used before: this is its verdict, nothing was sent")
+        if number is not None:
+            known = [replace(intent, req_id=number()) for intent in known]
         for intent in known:
             if intent.pending:
                 self.adopt(intent, "its verdict is not known yet")
             else:
                 self._told.append(told_of(replace(intent, found=intent.found or "journal")))
+        return [intent.req_id for intent in known]
 
     def adopt(self, intent: Intent, cause: str) -> None:
         """Look for an intent of another run."""

@@ -195,3 +195,32 @@ def test_what_keeps_a_pattern_from_being_expanded_has_its_own_code_and_the_id_of
     with pytest.raises(Mistake) as mistake:
         read_line("ticker */USD id=t", lambda _: offline)
     assert (mistake.value.id, mistake.value.exit_code, mistake.value.retryable) == ("t", 4, True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cancelAll intent=eod",
+        "cancelAll --intent eod id=7",
+        {"do": "cancelAll", "intent": "eod"},
+        {"event": "cancelAll", "intent": "eod", "id": 7},
+    ],
+)
+def test_a_trading_command_may_have_a_name(line: str | dict[str, Any]) -> None:
+    assert asked(line).intent == "eod"
+    assert bound(line) == ("cancelAll", {})
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("cancelAll intent=a intent=b", "intent is given twice"),
+        ("cancelAll intent=", "intent=(nothing) is not a name of at most 64 ASCII characters"),
+        ({"do": "cancelAll", "intent": 7}, "intent=7 is not a name"),
+        ({"do": "cancelAll", "intent": "a b"}, "intent=a b is not a name"),
+        ("ticker XBT/USD intent=a", "intent names a trading command, and ticker is none"),
+        ({"do": "status", "intent": "a"}, "intent names a trading command, and status is none"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(line: str | dict[str, Any], sentence: str) -> None:
+    assert sentence in str(refused(line))
