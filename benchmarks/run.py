@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from benchmarks.targets import Row
 
 RESULTS = HERE / "RESULTS.md"
-SUB_REPORTS = ("codec.py", "rows.py", "sandbox.py")
+SUB_REPORTS = ("codec.py", "rows.py", "sandbox.py", "memory.py")
 CHECKS = 3
 """How often a row is looked at before the short form believes that it fails."""
 
