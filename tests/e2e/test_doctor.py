@@ -388,9 +388,9 @@ def test_a_key_file_that_is_not_there(sandbox: Sandbox) -> None:
 
 def test_a_key_that_the_exchange_does_not_know(sandbox: Sandbox) -> None:
     result = sandbox.run("doctor", KRAKEN_API_KEY="AnotherKeyThanTheDemoOne")
-    state, message, _ = state_of(result, "WebSocket interface")
-    assert state == "failed"
-    assert "EAPI:Invalid key" in message
+    state, message, fix = state_of(result, "WebSocket interface")
+    assert (state, fix) == ("failed", "check the key and its list of addresses")
+    assert message.endswith("(EAPI:Invalid key)")
     assert "Query funds" not in checks(result)
     assert result.code == 3
 
@@ -399,11 +399,21 @@ def test_the_permission_that_is_missing_most_often(krakenws: Command) -> None:
     fault = {"fault": "refuse", "method": "GetWebSocketsToken", "error": "EGeneral:Permission denied"}
     with faulty(krakenws, json.dumps({**fault, "probability": 1})) as sandbox:
         result = sandbox.run("doctor")
-    state, message, _ = state_of(result, "WebSocket interface")
-    assert state == "failed"
-    assert 'lacks the permission "WebSocket interface"' in message
+    state, message, fix = state_of(result, "WebSocket interface")
+    assert (state, fix) == ("failed", "switch it on in the key's settings at Kraken")
+    assert message.endswith('lacks the permission "WebSocket interface" (EGeneral:Permission denied)')
     assert checks(result)["Query funds"]["state"] == "ok"
     assert result.code == 3
+
+
+def test_a_page_instead_of_a_token(krakenws: Command) -> None:
+    fault = '{"fault": "http_status", "status": 502, "path": "/0/private", "probability": 1}'
+    with faulty(krakenws, fault) as sandbox:
+        result = sandbox.run("doctor")
+    state, message, fix = state_of(result, "WebSocket interface")
+    assert (state, fix) == ("failed", "try again; if it stays so, see https://status.kraken.com")
+    assert "HTTP status 502" in message
+    assert result.code == 4
 
 
 def test_permissions_that_some_channels_need(krakenws: Command) -> None:

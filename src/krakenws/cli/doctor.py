@@ -323,7 +323,7 @@ class _Examination:
             token = self._bounded(self._credentials.renew, "Kraken gave no token")
             yield Check("WebSocket interface", OK, "the key may fetch tokens")
         except KrakenWSError as error:
-            yield _failed("WebSocket interface", error, "see what it says, then look again")
+            yield _refused("WebSocket interface", error)
             if "Permission denied" not in str(error):
                 return None
         nonce = self._credentials.nonce_of(key)
@@ -426,6 +426,14 @@ def _remedy(error: KrakenWSError, name: str, target: Target) -> str:
 
 def _failed(what: str, error: KrakenWSError, fix: str) -> Check:
     return Check(what, FAILED, str(error), fix, error.exit_code)
+
+
+def _refused(what: str, error: KrakenWSError) -> Check:
+    """Part what REST's refusals say: what happened, Kraken's words in parentheses, and what mends it."""
+    message, parted, fix = str(error).rpartition("): ")
+    if not parted:
+        return _failed(what, error, "try again; if it stays so, see https://status.kraken.com")
+    return Check(what, FAILED, f"{message})", fix, error.exit_code)
 
 
 def _ms(began: float) -> str:
