@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from decimal import Decimal
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -387,3 +388,27 @@ def test_each_order_of_a_cancel_has_its_own_verdict() -> None:
         run(main())
     assert [one["txid"] for one in server.sent("cancelOrder")] == [["OONE"], ["OTWO"]]
     assert [row.state for row in rows()] == ["accepted", "rejected"]
+
+
+def test_whenever_a_call_is_cancelled_each_frame_has_its_row_and_each_row_its_frame() -> None:
+    draws = Random(7)
+
+    async def trade(kraken: Client, number: int) -> None:
+        asked = asyncio.create_task(order(kraken, userref=number))
+        await asyncio.sleep(draws.uniform(0, 0.03))
+        asked.cancel()
+        await asyncio.wait([asked])
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            await order(kraken, userref=101)  # what the others need is loaded
+            await asyncio.gather(*(trade(kraken, number) for number in range(1, 101)))
+            await kraken.cancel_all()  # behind all that left
+
+    with exchange(private=accepts) as server:
+        run(main())
+    sent = [one["userref"] for one in server.sent("addOrder")]
+    placed = [row for row in rows() if row.method == "addOrder"]
+    assert [row.sent["userref"] for row in placed] == sent
+    assert {row.state for row in placed} <= {"accepted"}
+    assert len(sent) < 101

@@ -139,6 +139,7 @@ def test_a_verdict_has_what_the_exchange_said() -> None:
     assert (verdict.order_id, verdict.descr) == ("OGTT3Y-C6I3P-XRI6HX", "buy 0.01")
     assert verdict.result == {"order_id": "OGTT3Y-C6I3P-XRI6HX", "descr": "buy 0.01", "news": 1}
     assert verdict.received_ns > 0
+    assert verdict.rate == {"symbol": "XBT/USD", "counter": 1.0}
 
 
 def test_a_cancel_of_two_orders_is_two_requests_and_one_verdict() -> None:

@@ -68,10 +68,11 @@ async def verdicts_are_typed(kraken: krakenws.Client) -> None:
     )
     assert_type(order, krakenws.OrderAdded)
     assert_type(order.order_id, str)
+    assert_type(order.intent, str)
     assert_type(await kraken.amend_order(txid="O", limit_price="1"), krakenws.OrderAmended)
     assert_type(await kraken.edit_order("O", "XBT/USD", price=1), krakenws.OrderEdited)
     assert_type(await kraken.cancel_order("O", "P", userref=7), krakenws.OrdersCancelled)
-    assert_type((await kraken.cancel_all()).count, int | None)
+    assert_type((await kraken.cancel_all(intent="friday")).count, int | None)
     assert_type(await kraken.cancel_all_orders_after(60), krakenws.SwitchSet)
     assert_type((await kraken.ping()).round_trip_s, float | None)
     assert_type(await kraken.pairs("*/USD"), list[str])
@@ -81,6 +82,7 @@ async def mistakes_are_found(kraken: krakenws.Client) -> None:
     await kraken.add_order("XBT/USD", type="hold", ordertype="limit", volume="1")  # type: ignore[arg-type]
     await kraken.add_order("XBT/USD", type="buy", ordertype="limit", volume=0.1)  # type: ignore[arg-type]
     await kraken.add_order("XBT/USD", type="buy")  # type: ignore[call-arg]
+    await kraken.cancel_order("O", intent=7)  # type: ignore[arg-type]
     krakenws.connect(api_key=b"key")  # type: ignore[arg-type]
     kraken.stream("ticker", "XBT/USD", overflow="spill")  # type: ignore[call-overload]
 
@@ -101,5 +103,7 @@ def the_blocking_client_is_typed_as_well() -> None:
 def errors_form_a_tree(error: Exception) -> None:
     if isinstance(error, krakenws.OrderRejected):
         assert_type(error.code, str)
+    if isinstance(error, krakenws.OutcomeUnknown):
+        assert_type(error.intent, str)
     if isinstance(error, krakenws.KrakenWSError):
         assert_type(error.retryable, bool)

@@ -27,6 +27,8 @@ class Verdict:
         result: the exchange's whole answer, under v2's field names.
         intent: its name in the journal; "" when nothing was to be placed.
         found: where the verdict was found when no answer brought it in time; else "".
+        rate: what it left of the account's rate counter on the pair: `symbol`, `counter` in points and, once
+            openOrders has told it, `ceiling`; None where nothing was counted.
     """
 
     req_id: int
@@ -34,6 +36,7 @@ class Verdict:
     result: Mapping[str, Any]
     intent: str = ""
     found: str = ""
+    rate: Mapping[str, Any] | None = None
 
 
 @record
@@ -110,4 +113,4 @@ def verdict_of(kind: type[VerdictT], replies: Sequence[Reply]) -> VerdictT:
     told: dict[str, Any] = {name: last.result[name] for name in names if name in last.result}
     if "orders" in names:
         told["orders"] = tuple(reply.order for reply in replies if reply.order)
-    return kind(last.req_id, last.received_ns, last.result, last.intent, last.found, **told)
+    return kind(last.req_id, last.received_ns, last.result, last.intent, last.found, last.rate, **told)

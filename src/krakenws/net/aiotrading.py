@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from krakenws.core.catalog import PRIVATE
 from krakenws.core.events import Answered, Reply
 from krakenws.core.inquiry import named
+from krakenws.core.odometer import Odometer
 from krakenws.core.requests import only_validates
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
@@ -90,6 +91,7 @@ class TradingShell(AsyncShell):
         super().__init__(options, redactor=redactor, credentials=credentials, budget=budget)
         self._office = office
         self._trading: Trading | None = None
+        self._odometer = Odometer(LOG.warning)
         self._owed: dict[str, list[Wait]] = {}
         self._one_by_one = asyncio.Lock()
         self._checking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="krakenws checks")
@@ -122,6 +124,7 @@ class TradingShell(AsyncShell):
             for command in commands:
                 req_id = link.protocol.request(command.bound, monotonic())
                 trading.expect(command, req_id)
+                self._odometer.sending(command.bound, req_id, time_ns() // 1000)
                 self._expect(wait, req_id)
             id_ = commands[0].id if commands else name
             self._owed.setdefault(id_, []).append(wait)
@@ -180,7 +183,8 @@ class TradingShell(AsyncShell):
             if request in link.protocol.leaving:
                 link.protocol.withdraw(request)
                 self._trading.give_up(request.req_id)
-            self._awaited[link, request.req_id].fail(error)
+            if wait := self._awaited.get((link, request.req_id)):
+                wait.fail(error)
 
     def _sent(self, link: Link, frames: list[bytes]) -> None:  # noqa: ARG002 - of what was to leave, that it did
         if self._trading is not None and not link.looks:
@@ -191,7 +195,7 @@ class TradingShell(AsyncShell):
             if link.looks:
                 self._tell_verdicts(self._trading.look_ups.heed(events))
                 return
-            events = self._trading.heed(events)
+            events = self._trading.heed(self._odometer.heed(events))
         super()._deliver(link, frames, events)
 
     def _settle(self, link: Link, event: End) -> None:
@@ -264,9 +268,9 @@ class TradingShell(AsyncShell):
             self._leave_open()
             return
         ended = link.protocol.lost(str(error), time_ns(), monotonic(), final=True)
-        answers = [event for event in self._trading.heed(ended) if isinstance(event, Answered)]
-        for event in answers:
-            self._settle(link, event)
+        for event in self._trading.heed(self._odometer.heed(ended)):
+            if isinstance(event, Answered):
+                self._settle(link, event)
 
     def _leave_open(self) -> None:
         assert self._trading is not None  # noqa: S101 - the caller looked
