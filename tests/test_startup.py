@@ -77,7 +77,6 @@ CONNECTED = {
     "krakenws.core.pacing",
     "krakenws.core.protocol",
     "krakenws.core.requests",
-    "krakenws.core.session",
     "krakenws.core.subscription",
     "krakenws.core.subscriptions",
     "krakenws.core.v1",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import gmtime, strftime
 
 from krakenws.account import Account, confirming, open_journal
-from krakenws.cli.tables import write_fields
 from krakenws.errors import UsageError
 from krakenws.net.errand import at_once
 
@@ -62,6 +61,8 @@ def run(context: Context, words: Sequence[str]) -> int:
     Raises:
         UsageError: there are words.
     """
+    from krakenws.cli.tables import write_fields
+
     if words:
         raise UsageError(f"intents takes no words: {words[0]}")
     count = context.settings.get("count")

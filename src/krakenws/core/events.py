@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.book import Book
     from krakenws.core.catalog import Entry, Values
+    from krakenws.core.session import CallerId
     from krakenws.core.violations import Violations
 
     E = TypeVar("E", bound="Event")
@@ -461,6 +462,14 @@ class Met(Event):
     values: list[dict[str, Any]]
     held_s: float | None = None
     name = "met"
+
+
+@record
+class Addressed(Event):
+    """An event as the answer to a line of a session: JSON shows it with the caller's `id` behind its name."""
+
+    event: Event
+    id: CallerId
 
 
 def doubt_of(event: object) -> str:

@@ -1,12 +1,12 @@
 """What a session says besides what any run says, and how an answer finds its caller.
 
-A session answers each line under the `id` that its caller gave it. `Addressed` carries that id to the output;
-the other records of this module are a session's own events.
+A session answers each line under the `id` that its caller gave it; `events.Addressed` carries that id to the
+output. The records of this module are a session's own events.
 """
 
 from __future__ import annotations
 
-from krakenws.core.events import Event
+from krakenws.core.events import Addressed, Event
 from krakenws.record import record
 
 TYPE_CHECKING = False
@@ -15,14 +15,6 @@ if TYPE_CHECKING:
 
     CallerId = str | int | None
     """A caller's own name for a line, given back as it was; None: it gave none."""
-
-
-@record
-class Addressed(Event):
-    """An event as the answer to a line: JSON shows the event, with the caller's `id` behind its name."""
-
-    event: Event
-    id: CallerId
 
 
 def addressed(event: Event, id_: CallerId) -> Event:

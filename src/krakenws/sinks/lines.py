@@ -11,8 +11,17 @@ from __future__ import annotations
 from json import JSONEncoder
 from time import gmtime, strftime
 
-from krakenws.core.events import NUMBERS, Heartbeat, Rejected, Reply, Unanswered, Update, Violation, place_of
-from krakenws.core.session import Addressed
+from krakenws.core.events import (
+    NUMBERS,
+    Addressed,
+    Heartbeat,
+    Rejected,
+    Reply,
+    Unanswered,
+    Update,
+    Violation,
+    place_of,
+)
 from krakenws.core.violations import plain
 from krakenws.errors import UsageError
 from krakenws.sinks import Sink
