@@ -459,6 +459,19 @@ def test_an_order_of_before_is_followed_under_its_name(exchange: Exchange) -> No
     assert len(exchange.truth.placed) == 1
 
 
+@pytest.mark.parametrize(("line", "status", "code"), [(BUY, "canceled", 5), (MARKET, "closed", 0)])
+def test_how_an_order_ended_while_nobody_listened_is_asked_of_rest(
+    exchange: Exchange, line: str, status: str, code: int
+) -> None:
+    assert exchange.sandbox.run(f"{line} --intent mine").code == 0
+    (order_id,) = exchange.truth.placed
+    if status == "canceled":
+        assert exchange.sandbox.run(f"cancelOrder txid={order_id}").code == 0
+    result = exchange.sandbox.run(f"{line} --intent mine --follow")
+    assert result.code == code, result.err
+    assert f"{order_id}: {status} (found: REST QueryOrders)" in result.err
+
+
 # ---- what the policy is told
 
 

@@ -46,6 +46,9 @@ class Ledger:
     def pending(self) -> list[Intent]:
         return [row for row in self.rows.values() if row.pending]
 
+    def since(self, since_ns: int) -> list[Intent]:
+        return [row for row in self.rows.values() if row.created_ns >= since_ns]
+
     def claimed(self, order_ids: Iterable[str]) -> set[str]:
         return {str(row.result.get("order_id")) for row in self.rows.values()} & set(order_ids)
 

@@ -85,6 +85,10 @@ class Logbook:
         self._has_looked = True
         return self._journal.pending()
 
+    def since(self, _since_ns: int) -> list[Intent]:
+        """Return nothing: a guard foretells no rate counter."""
+        return []
+
     def claimed(self, _order_ids: Iterable[str]) -> set[str]:
         """Return nothing: a guard places no order."""
         return set()

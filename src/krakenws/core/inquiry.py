@@ -194,6 +194,11 @@ def _target(intent: Intent) -> tuple[str, str] | None:
     return None
 
 
+def about_order(order_id: str) -> Question:
+    """Return what to ask about one order."""
+    return Question(_QUERY_ORDERS, (("txid", order_id),))
+
+
 def is_sought(intent: Intent) -> bool:
     """Whether there is any place that could tell what became of an intent: of the switch there is none."""
     return intent.method != "cancelAllOrdersAfter"
@@ -209,7 +214,7 @@ def questions(intent: Intent) -> list[Question]:
     target = None if intent.method == "addOrder" else _target(intent)
     for name, value in filter(None, (mark, target)):
         if name == "order_id":
-            asked.append(Question(_QUERY_ORDERS, (("txid", value),)))
+            asked.append(about_order(value))
         else:
             own = mark == (name, value) and is_own(intent)
             asked.append(Question(_CLOSED_ORDERS, ((name, value), *(() if own else since))))

@@ -5,8 +5,8 @@ refusal costs only the fixed part, one for the rate itself nothing, one of the s
 Where an order's age is not known, it is taken for old. `ratecount` of openOrders corrects what others have
 done with the account meanwhile; `maxratecount` tells the ceiling and with it the decay.
 
-Before either is known, the counter begins at zero and has the lowest tier's limits: what is foretold then is
-what this program alone has done. Nothing is ever held back; it is only said.
+A counter begins with what the journal has of the last minutes, whichever process sent it, and has the lowest
+tier's limits until others are told. Nothing is ever held back; it is only said.
 
 All times are wall-clock microseconds.
 
@@ -15,7 +15,9 @@ Source: v1.md section 11.
 
 from __future__ import annotations
 
+from krakenws.core.catalog import Bound, find
 from krakenws.core.events import Answered, Rejected, Reply, Subscribed, Update
+from krakenws.core.intents import ACCEPTED, REJECTED
 from krakenws.core.ratecounter import (
     ADD,
     AMEND,
@@ -28,6 +30,7 @@ from krakenws.core.ratecounter import (
     Counter,
     cost,
 )
+from krakenws.core.v1_entries import ENTRIES
 from krakenws.record import replace
 
 TYPE_CHECKING = False
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from krakenws.core.catalog import Bound
     from krakenws.core.events import Event
+    from krakenws.core.intents import Intent
 
 _TRANSACTIONS = {"addOrder": ADD, "amendOrder": AMEND, "editOrder": EDIT, "cancelOrder": CANCEL}
 _ENDED = {"closed", "canceled", "expired"}
@@ -51,6 +54,16 @@ _NEVER_COUNTED = (
 )
 """Refusals from before the rate counter: of the session, of a pair that has none, or by ourselves."""
 _MOST_ORDERS = 1000
+_RECALLED_NS = 300 * 1_000_000_000
+"""What is older counts no more: counters have decayed, no order is young. Source: v1.md section 11."""
+
+
+_RECALLED = -1
+"""The number of requests of before, which no request has."""
+
+
+def _nothing(_sentence: str) -> None:
+    """Say nothing."""
 
 
 class _Order:
@@ -95,10 +108,12 @@ class Odometer:
 
     Attributes:
         ceiling: `maxratecount`, None before it was told.
+        has_recalled: whether it knows what was sent before.
     """
 
     def __init__(self, warn: Callable[[str], None], tell: Callable[[str], None] | None = None) -> None:
         self.ceiling: int | None = None
+        self.has_recalled = False
         self._warn = warn
         self._tell = tell
         self._counters: dict[str, Counter] = {}
@@ -109,6 +124,29 @@ class Odometer:
     def count(self, pair: str, at_us: int) -> int:
         """Return the counter of a pair as `ratecount` would tell it."""
         return self._counter(pair, at_us).count(at_us)
+
+    # ---- what was done before
+
+    def recall(self, earlier: Callable[[int], Iterable[Intent]], now_ns: int) -> None:
+        """Count what was sent in the last minutes, by whichever process; of it nothing is said.
+
+        Args:
+            earlier: gives what was sent since a time, oldest first.
+            now_ns: the time, ns since 1970 as there.
+        """
+        self.has_recalled = True
+        says, self._warn, self._tell = (self._warn, self._tell), _nothing, None
+        for intent in earlier(now_ns - _RECALLED_NS):
+            entry = find(ENTRIES, intent.method)
+            assert entry is not None  # noqa: S101 - it was sent
+            self.sending(Bound(entry, dict(intent.sent)), _RECALLED, intent.created_ns // 1000)
+            at_ns, method = intent.created_ns, intent.method
+            if intent.state == REJECTED:
+                self._heed(Rejected(at_ns, method, _RECALLED, intent.error))
+            elif intent.state == ACCEPTED:
+                self._heed(Reply(at_ns, method, _RECALLED, intent.result))
+            self._open.pop(_RECALLED, None)
+        self._warn, self._tell = says
 
     # ---- what we do
 

@@ -2,24 +2,32 @@
 
 The streams stand before the order is sent, so that nothing of it is missed. What comes before its id is known
 is held back. After a lost connection the new snapshots tell: an order that is not open any more has ended,
-and its fills say whether it was filled; if they do not, how it ended is not known.
+and its fills say whether it was filled. If they do not, REST is asked, when there is an API key: at once and
+at the times of look-ups, as it may lag. Else how it ended is not known.
 """
 
 from __future__ import annotations
 
+from time import monotonic
+
 from krakenws.core.events import Disconnected, Refused, Reply, Subscribed, Unanswered, Update
 from krakenws.core.events import Rejected as Rejection
-from krakenws.errors import OutcomeUnknown, RequestRejected
+from krakenws.core.inquiry import Question, about_order
+from krakenws.errors import KrakenWSError, OutcomeUnknown, RequestRejected
 from krakenws.net.lookups import CHANNELS
+from krakenws.net.poller import READ, Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from krakenws.core.events import Event
+    from krakenws.net.lookups import Ask
+    from krakenws.net.stop import Signals
 
 FILLED, CANCELED, EXPIRED = "closed", "canceled", "expired"
+_ENDS = {FILLED, CANCELED, EXPIRED}
 
 
 class Follow:
@@ -122,7 +130,7 @@ class Follow:
         self._reason = str(fields.get("cancel_reason") or self._reason)
 
     def _look_whether_over(self) -> None:
-        if self._status in {FILLED, CANCELED, EXPIRED}:
+        if self._status in _ENDS:
             self.over = True
         elif self._missed and len(self._snapshots) == len(CHANNELS) and not self._snapshots["openOrders"]:
             self.over = True
@@ -135,6 +143,50 @@ class Follow:
             return bool(self._qty) and sum(map(Decimal, self._fills.values())) >= Decimal(self._qty)
         except ArithmeticError:
             return False
+
+    @property
+    def ended_unseen(self) -> bool:
+        """Whether the order has ended and no stream told how."""
+        return bool(self.order_id) and self.over and not self._status
+
+    def look_back(
+        self, ask: Ask, after_s: Sequence[float], stop: Signals, note: Callable[[str], None]
+    ) -> None:
+        """Ask REST how the order ended; blocks until that is known, no look is left, or a signal comes.
+
+        Args:
+            ask: makes a REST call.
+            after_s: when to look, in seconds from now.
+            stop: signals.
+            note: takes a sentence for people.
+        """
+        question = about_order(self.order_id)
+        began = monotonic()
+        poller = Poller()
+        poller.watch(0, ((stop.wakeup, READ),))
+        for at, seconds in enumerate(after_s, 1):
+            while not stop.set and (left_s := began + seconds - monotonic()) > 0:
+                if poller.wait(left_s):
+                    stop.heard()
+            if stop.set:
+                return
+            said = self._ask(ask, question)
+            if self._status:
+                note(f"{self.order_id}: {self._status} (found: {question.place})")
+                return
+            note(f"{self.order_id}: how it ended: look {at} of {len(after_s)}: {said}")
+
+    def _ask(self, ask: Ask, question: Question) -> str:
+        """Learn what REST knows of the order's end; return what it did not tell."""
+        try:
+            found = ask(question)
+        except KrakenWSError as error:
+            return str(error)
+        fields = found.get(self.order_id) if isinstance(found, dict) else None
+        if isinstance(fields, dict) and fields.get("status") in _ENDS:
+            self._status = str(fields["status"])
+            self._reason = str(fields.get("reason") or "")
+        return "not in REST"
 
     def judge(self) -> None:
         """Raise what the order ended with, unless it was filled.

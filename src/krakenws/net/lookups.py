@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         def settle(self, intent: Intent) -> Intent: ...  # noqa: D102
         def of(self, name: str, /) -> list[Intent]: ...  # noqa: D102
         def pending(self) -> list[Intent]: ...  # noqa: D102
+        def since(self, since_ns: int, /) -> list[Intent]: ...  # noqa: D102
         def claimed(self, order_ids: Iterable[str], /) -> set[str]: ...  # noqa: D102
 
     Ask = Callable[[Question], object]

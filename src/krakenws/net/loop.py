@@ -29,6 +29,7 @@ from krakenws.core.events import (
     lag_of,
 )
 from krakenws.core.protocol import CLOSE
+from krakenws.core.requests import only_validates
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import PolicyRefused, RemoteProtocolError, UsageError
@@ -210,6 +211,9 @@ class Run(Shell):
             number = self._link(dialect, bound.entry.access).protocol.free_number
             return self._trading.recall(bound, name, number)
         commands = self._trading.prepare(bound, name)
+        odometer = self._odometer
+        if odometer is not None and not odometer.has_recalled and commands and not only_validates(bound):
+            odometer.recall(self._trading.earlier, time_ns())
         if self._follow is not None:
             link = self._link(dialect, bound.entry.access)
             listen(link)
@@ -291,6 +295,13 @@ class Run(Shell):
             self._tell_summaries()
         finally:
             self._say_goodbye()
+        self._look_back()
+
+    def _look_back(self) -> None:
+        """Find out how the order ended that was followed, if nobody was there to see."""
+        follow, ask = self._follow, self._trading.ask if self._trading else None
+        if follow is not None and follow.ended_unseen and ask is not None and self._options.look_ups_s:
+            follow.look_back(ask, (0.0, *self._options.look_ups_s), self._stop, self._warn)
 
     def _tell_summaries(self) -> None:
         if self._summarize is None or not self._streams:

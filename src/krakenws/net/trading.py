@@ -114,6 +114,7 @@ class Trading:
         confirm: looks at the policy's limits once more while the rows are written, None without a policy.
 
     Attributes:
+        ask: as given.
         look_ups: what is looked for.
         traded: whether a trading command left, in this run or before under the same name.
     """
@@ -145,6 +146,7 @@ class Trading:
         self._told: list[Event] = []
         self._begun = False
         self._marks: set[str] = set()
+        self.ask = ask
         self.look_ups = LookUps(options, ledger, ask, note, self._conclude)
         self.traded = False
 
@@ -198,6 +200,10 @@ class Trading:
         if old:
             what = "1 earlier request has" if old == 1 else f"{old} earlier requests have"
             self._note(f"{what} an unknown outcome: {RECONCILE}, 'krakenws intents' lists")
+
+    def earlier(self, since_ns: int) -> list[Intent]:
+        """Return what was sent for this account since then (nanoseconds since 1970), oldest first."""
+        return [intent for intent in self._ledger.since(since_ns) if self._is_ours(intent)]
 
     def _is_ours(self, intent: Intent) -> bool:
         return intent.is_of(self._endpoint, self._account)

@@ -9,6 +9,7 @@ import pytest
 from krakenws.core import v1_entries
 from krakenws.core.catalog import bind, find
 from krakenws.core.events import Rejected, Reply, Route, Subscribed, Unanswered, Update
+from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, Intent
 from krakenws.core.odometer import Odometer
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ def bound(line: str) -> Bound:
 
 def limit(price: int = 1000) -> Bound:
     return bound(f"addOrder pair={PAIR} type=buy ordertype=limit price={price} volume=0.01")
+
+
+def sent(line: str, ago_s: float, state: str = ACCEPTED, **more: Any) -> Intent:
+    asked = bound(line)
+    at_ns = (START_US - int(ago_s * SECOND)) * 1000
+    return Intent(
+        f"{line}{ago_s}", 1, False, asked.entry.name, {}, asked.values, 1, "", "", 1, at_ns, {}, state, **more
+    )
 
 
 class Talk:
@@ -214,3 +223,46 @@ def test_it_remembers_no_more_than_it_needs() -> None:
     for at in range(3000):
         talk.orders(order(f"O{at}"))
     assert len(talk.odometer._orders) == 1000
+
+
+# ---- what other processes did
+
+
+LIMIT = f"addOrder pair={PAIR} type=buy ordertype=limit price=1000 volume=0.01"
+
+
+def recalled(*intents: Intent) -> Talk:
+    talk = Talk()
+    asked: list[int] = []
+
+    def earlier(since_ns: int) -> list[Intent]:
+        asked.append(since_ns)
+        return list(intents)
+
+    talk.odometer.recall(earlier, START_US * 1000)
+    assert asked == [(START_US - 300 * SECOND) * 1000]
+    assert talk.odometer.has_recalled
+    return talk
+
+
+def test_what_was_sent_before_counts_as_far_as_it_has_not_decayed() -> None:
+    assert recalled().count == 0
+    assert recalled(sent(LIMIT, 0.5), sent(LIMIT, 0.1, OPEN)).count == 2
+    assert recalled(*[sent(LIMIT, 10)] * 15).count == 5, "one a second goes"
+    assert recalled(sent(LIMIT, 200)).count == 0
+    refused = sent(LIMIT, 0.1, REJECTED, error="EOrder:Rate limit exceeded")
+    assert recalled(sent(LIMIT, 0.2), refused).count >= 59, "the exchange said that there is no room"
+
+
+def test_an_order_that_another_process_placed_is_young_when_it_is_cancelled() -> None:
+    talk = recalled(sent(LIMIT, 1, result={"order_id": "O1"}))
+    assert talk.count == 0
+    talk.send(bound("cancelOrder txid=O1"))
+    assert talk.count == 8
+
+
+def test_of_what_was_before_nothing_is_said_but_the_next_order_is_warned_of() -> None:
+    talk = recalled(*[sent(LIMIT, 0.1)] * 65)
+    assert (talk.warned, talk.told) == ([], [])
+    talk.send(limit())
+    assert "may be refused by the rate limit" in talk.warned[0]
