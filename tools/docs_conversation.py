@@ -175,6 +175,12 @@ class Talk:
                     kept.append(line)
 
 
+CHECK = (
+    '{"event":"check","check":"file modes","state":"warning","message":"others can read /home/ann/WS_Token",'
+    '"fix":"run chmod 600 /home/ann/WS_Token"}'
+)
+
+
 def conversation() -> dict[str, list[str]]:
     """Return a line or two of each event, by the channel's or the event's name."""
     lines: dict[str, list[str]] = {}
@@ -260,4 +266,6 @@ def conversation() -> dict[str, list[str]]:
         RequestRejected("addOrder refused: EOrder:Insufficient funds", "EOrder:Insufficient funds")
     )
     lines["error"] = [out.take()]
+    lines["check"] = [CHECK]
+    lines["checked"] = ['{"event":"checked","ok":13,"warning":1,"failed":0,"skipped":0,"code":0}']
     return lines

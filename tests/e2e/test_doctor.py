@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
+from krakenws.cli.parser import entries
+from krakenws.core.schema import schema
 from krakenws.exchange.keys import DEMO_KEY, DEMO_SECRET
 from tests.faults.proxy import fault_proxy
 from tests.support.rest import Answer, serve
 from tests.support.sandbox import running
+from tests.support.schema import fits
 from tests.support.server import exchange
 
 if TYPE_CHECKING:
@@ -90,6 +93,8 @@ def test_a_sandbox_is_well_and_no_secret_is_told(sandbox: Sandbox) -> None:
     assert result.err == ""
     found = checks(result)
     assert {line["state"] for line in found.values()} == {"ok"}
+    lines = schema(entries())
+    assert all(fits(line, lines, lines) for line in result.events)
     site = sandbox.told["public"].removeprefix("ws://")
     assert list(found) == [
         "state directory",

@@ -18,6 +18,7 @@ from time import gmtime, monotonic, strftime, time
 
 from krakenws.core import dialect as d
 from krakenws.core.catalog import shown
+from krakenws.core.events import CHECKED
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import OPEN_ORDERS
 from krakenws.directories import state_dir
@@ -39,11 +40,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-OK = "ok"
-WARNING = "warning"
-FAILED = "failed"
-SKIPPED = "skipped"
-STATES = (OK, WARNING, FAILED, SKIPPED)
+OK, WARNING, FAILED, SKIPPED = CHECKED
 _GRAVITY = (2, 4, 3, 9, 7, 5)
 """Exit codes of failed lines, what explains most first: without a connection nothing else is known."""
 _CLOCK_WARNING_S = 1.0
@@ -66,7 +63,7 @@ class Check:
 
     Attributes:
         check: what was looked at, one word or two.
-        state: one of `STATES`.
+        state: one of `CHECKED`.
         message: what was found.
         fix: what to do, "" where nothing needs doing.
         code: the exit code of a failed one.
@@ -89,7 +86,7 @@ def run(context: Context, words: Sequence[str]) -> int:
     """
     if words:
         raise UsageError(f"doctor takes no words: {words[0]}")
-    counts = dict.fromkeys(STATES, 0)
+    counts = dict.fromkeys(CHECKED, 0)
     codes = set()
     with ExitStack() as stack:
         for check in _Examination(context, stack).checks():

@@ -43,6 +43,8 @@ UNTRUSTED = "untrusted"
 TRUSTS = (VERIFIED, UNVERIFIED, UNTRUSTED)
 """What a book line says of itself: its checksum matched; there was none to check; it did not match, again and
 again, so that it is passed on as it comes (see `Untrusted`)."""
+CHECKED = ("ok", "warning", "failed", "skipped")
+"""What became of a check of `doctor`."""
 NUMBERS = {"book": "depth", "ohlc": "interval"}
 """What the number behind a channel's name on the wire is, `book-10`."""
 

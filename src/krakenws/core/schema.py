@@ -103,7 +103,7 @@ def schema(entries: Iterable[Entry]) -> Schema:
         f"update_{name}": _update(entry, row_of[rows]) for (name, rows), entry in channels.items()
     }
     definitions |= {event.__name__.lower(): _event(event) for event in _EVENTS}
-    definitions["error"] = _error()
+    definitions |= {"error": _error(), "check": _check(), "checked": _checked()}
     definitions["id"] = _ID
     lines = [name for name, value in definitions.items() if "event" in value.get("properties", {})]
     return {
@@ -228,4 +228,20 @@ def _error() -> Schema:
         " would be; `retryable` whether trying again can help; `line` which line of the caller it is.",
         {**plain, **in_session},
         in_session,
+    )
+
+
+def _check() -> Schema:
+    return _object(
+        "One line of `doctor`: what was looked at, how it is, and what mends it.",
+        {"event": {"const": "check"}, "check": _TEXT, "state": {"enum": list(events.CHECKED)}}
+        | {"message": _TEXT, "fix": _TEXT},
+        ["fix"],
+    )
+
+
+def _checked() -> Schema:
+    return _object(
+        "The last line of `doctor`: how many checks there were of each state, and the exit code.",
+        {"event": {"const": "checked"}, **dict.fromkeys(events.CHECKED, _WHOLE), "code": _WHOLE},
     )
