@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from krakenws.core.book import Book
+from krakenws.core.v1 import V1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,3 +142,20 @@ def test_any_json_is_applied_or_is_a_value_error(changes: Sequence[Sequence[str]
         book.update((), changes)
     except ValueError:
         assert book.asks() == book.bids() == []
+
+
+FRAME = b'[1,{"a":[["1.5","2","3.4"],["1.6","0","3.4","r"]],"b":[],"c":"7"},"book-10","X/Y"]'
+PIECES = st.sampled_from([*b'"a" "b" "c" "as" "1.50" "7" [ ] { } , : 7 null \x00 \xff'.split()])
+
+
+@given(st.integers(0, len(FRAME)), st.integers(0, 12), st.lists(PIECES, max_size=4))
+def test_what_reads_nearly_every_frame_says_what_reads_them_all_says(
+    at: int, cut: int, put: list[bytes]
+) -> None:
+    frame = FRAME[:at] + b"".join(put) + FRAME[at + cut :]
+    change = V1.change(frame)
+    if change is not None:
+        asks, bids, checksum = change
+        changes = V1.book(frame)
+        assert (list(asks), list(bids), checksum) == (changes.asks, changes.bids, changes.checksum)
+        assert not changes.snapshot

@@ -144,10 +144,7 @@ class Dialect:
     def change(self, frame: bytes) -> Change | None:  # noqa: ARG002 - of a dialect that has such frames
         """Return the asks, the bids and the checksum of a book frame that is as nearly all of them are.
 
-        None for any other, which `book` reads, or says what is wrong with it.
-
-        Raises:
-            Malformed: it is not JSON.
+        None for any other frame: `book` reads it, or says what is wrong with it.
         """
         return None
 

@@ -91,19 +91,10 @@ class DialectV1(Dialect):
         return BookChanges(asks, bids, checksum, snapshot)
 
     def change(self, frame: bytes) -> Change | None:
-        """Nearly all are `[channelID, {"a" or "b": levels, "c": checksum}, channelName, pair]`."""
-        message = decode(frame)
-        try:
-            _, part, _, _ = message
-            checksum = int(part["c"])
-            if len(part) == 2:
-                if type(bids := part.get("b")) is list:
-                    return (), bids, checksum
-                if type(asks := part.get("a")) is list:
-                    return asks, (), checksum
-        except (TypeError, ValueError, AttributeError, LookupError, OverflowError):
-            pass  # `book` says what it is
-        return None
+        from krakenws.core import v1_change
+
+        self.change = v1_change.change  # type: ignore[method-assign]  # from now on without this call between
+        return v1_change.change(frame)
 
     def items_told_once(self, entry: Entry, body: Any) -> list[tuple[str, Any]] | None:
         if entry is not OWN_TRADES or not all(isinstance(part, dict) for part in body):

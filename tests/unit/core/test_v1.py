@@ -205,19 +205,26 @@ def test_other_channel_names_are_unknown(channel: str) -> None:
     ("frame", "change"),
     [
         (b'[1,{"a":[["1","2","3"]],"c":"7"},"book-10","X/Y"]', ([["1", "2", "3"]], (), 7)),
-        (b'[1,{"b":[],"c":"7"},"book-10","X/Y"]', ((), [], 7)),
-        (b'[1,{"b":[["1","2","3"]],"c":7.5},"book-10","X/Y"]', ((), [["1", "2", "3"]], 7)),
+        (b'[1,{"b":[],"c":"7"},"book-10","X/Y"]', ((), (), 7)),
+        (b'[1,{"c":"7"},"book-10","X/Y"]', ((), (), 7)),
+        (
+            b'[1,{"a":[["1","2","3"]],"b":[["4","5"]],"c":"7"},"b","X/Y"]',
+            ([["1", "2", "3"]], [["4", "5"]], 7),
+        ),
         (b'[1,{"a":[["1","2","3"]]},"book-10","X/Y"]', None),
-        (b'[1,{"a":[["1","2","3"]],"b":[],"c":"7"},"book-10","X/Y"]', None),
         (b'[1,{"as":[["1","2","3"]],"c":"7"},"book-10","X/Y"]', None),
         (b'[1,{"a":[["1","2","3"]]},{"b":[],"c":"7"},"book-10","X/Y"]', None),
-        (b'[1,{"a":null,"c":"7"},"book-10","X/Y"]', None),
+        (b'[1,{"a":7,"c":"7"},"book-10","X/Y"]', None),
+        (b'[1,{"a":[["1",2]],"c":"7"},"book-10","X/Y"]', None),
         (b'[1,{"a":[["1","2","3"]],"c":"x"},"book-10","X/Y"]', None),
         (b'[1,["a","c"],"book-10","X/Y"]', None),
         (b"7", None),
+        (b'[1,{"a":[["1","2\x00"]],"c":"7"},"book-10","X/Y"]', None),
+        (b'[1,{"a":[["1","2\xff"]],"c":"7"},"book-10","X/Y"]', None),
+        (b'[1,{"a":[["1","2"]],"c":"7"},"book-10","X/Y"', None),
     ],
 )
-def test_a_change_is_a_book_frame_of_one_side_and_a_checksum(frame: bytes, change: object) -> None:
+def test_a_change_is_a_book_frame_of_one_object_with_a_checksum(frame: bytes, change: object) -> None:
     assert V1.change(frame) == change
 
 
