@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from krakenws.errors import ConnectionFailed, UsageError
-from krakenws.net.transport import parse_url
+from krakenws.net.target import parse_url
 from krakenws.record import replace
 
 TYPE_CHECKING = False

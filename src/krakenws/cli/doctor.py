@@ -25,7 +25,7 @@ from krakenws.directories import state_dir
 from krakenws.errors import ConnectionFailed, CredentialsError, KrakenWSError, UsageError
 from krakenws.net.probe import Probe, addresses_of, bounded
 from krakenws.net.rest import RestClient
-from krakenws.net.transport import is_address, parse_url, proxy_of, way_to
+from krakenws.net.target import is_address, parse_url, proxy_of, way_to
 from krakenws.record import record
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from krakenws.budget import ConnectionBudget
     from krakenws.cli.context import Context
     from krakenws.net.credentials import Credentials, Token
-    from krakenws.net.transport import Address, Target
+    from krakenws.net.target import Address, Target
 
     T = TypeVar("T")
 

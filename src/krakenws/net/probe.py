@@ -16,7 +16,8 @@ from krakenws.core.websocket import Handshake, WebSocket
 from krakenws.errors import ConnectionFailed
 from krakenws.net.errand import Errand
 from krakenws.net.poller import Poller
-from krakenws.net.transport import Transport, resolve
+from krakenws.net.target import resolve
+from krakenws.net.transport import Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from krakenws.core.dialect import Envelope
-    from krakenws.net.transport import Address, Target
+    from krakenws.net.target import Address, Target
     from krakenws.options import Options
 
     T = TypeVar("T")

@@ -343,7 +343,7 @@ def _checked_url(url: str) -> tuple[str, str, bool]:
     """
     from urllib.parse import urlsplit
 
-    from krakenws.net.transport import is_loopback
+    from krakenws.net.target import is_loopback
 
     try:
         parts = urlsplit(url)

@@ -29,7 +29,8 @@ from krakenws.core.v1_entries import OPEN_ORDERS, OWN_TRADES
 from krakenws.core.websocket import Handshake, WebSocket
 from krakenws.errors import ConnectionFailed, CredentialsError, RemoteProtocolError, RequestRejected
 from krakenws.net.errand import Errand
-from krakenws.net.transport import Transport, is_address, load_tls, parse_url, resolve, way_to
+from krakenws.net.target import is_address, parse_url, resolve, way_to
+from krakenws.net.transport import Transport, load_tls
 from krakenws.record import replace
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from krakenws.errors import KrakenWSError
     from krakenws.net.backfill import Backfill
     from krakenws.net.credentials import Credentials, Token
-    from krakenws.net.transport import Address, Target
+    from krakenws.net.target import Address, Target
     from krakenws.options import Options
 
     class Budget(Protocol):

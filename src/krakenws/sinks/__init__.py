@@ -170,6 +170,11 @@ def open_sink(
     Raises:
         UsageError: there is no such format, or these feeds do not go into one CSV table.
     """
+    if format == "text":
+        from krakenws.sinks.text import Text
+
+        several = len({(item.entry.api, item.entry.name) for item in bound or ()}) > 1
+        return Text(out, color=color, channels=several, columns=lambda: columns_of(out.fd))
     from krakenws.sinks import lines
 
     if format == "transcript":
@@ -180,9 +185,4 @@ def open_sink(
         return lines.Json(out)
     if format == "csv":
         return lines.Csv(out, None if bound is None else lines.one_channel(bound), warn)
-    if format == "text":
-        from krakenws.sinks.text import Text
-
-        several = len({(item.entry.api, item.entry.name) for item in bound or ()}) > 1
-        return Text(out, color=color, channels=several, columns=lambda: columns_of(out.fd))
     raise UsageError(f"output {format!r} is not offered; choose from {', '.join(FORMATS)}")

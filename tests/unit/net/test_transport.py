@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from krakenws.errors import ConnectionFailed, UsageError
-from krakenws.net.transport import Transport, is_address, parse_url, resolve
+from krakenws.net.target import is_address, parse_url, resolve
+from krakenws.net.transport import Transport
 
 
 @pytest.mark.parametrize(
