@@ -40,6 +40,7 @@ class Contest:
         references: those whom all are compared with in the report.
         columns: what is measured; ratios are of the first.
         turns: how often each has its turn in a round.
+        rounds: in how many rounds it takes place; None: in all.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Contest:
     references: tuple[str, ...] = ()
     columns: tuple[Column, ...]
     turns = 1
+    rounds: int | None = None
 
     def prepare(self, who: str) -> None:
         """Make ready what a contestant needs.

@@ -1,6 +1,6 @@
 """What verified books take in memory, and that it stays so: a thousand pairs, ten million updates.
 
-    PYTHONPATH=src python benchmarks/memory.py [--updates COUNT]
+    PYTHONPATH=src python benchmarks/memory.py [--updates COUNT] [--json]
 
 Everything between the socket and the sink is real: bytes are cut into frames, a `ClientProtocol` subscribes,
 is answered, routes each frame to its book and compares its checksum; time that passes is an argument. What
@@ -42,9 +42,8 @@ BOOKS = ((1000, 10), (100, 1000))
 UPDATES = 10_000_000
 FRAMES_A_READ = 400
 """About what one read of 64 KiB brings."""
-WARM = 0.1
-"""The part of the updates after which memory must not grow any more."""
 MOST_GROWTH_BYTES = 1 << 20
+"""After the first tenth of the updates."""
 _GREETING = b'{"event":"systemStatus","status":"online","version":"1.9.6"}'
 
 
@@ -122,30 +121,22 @@ def books_take(pairs: int, depth: int) -> dict[str, float]:
     return {"pair": taken_bytes / pairs, "level": taken_bytes / market.levels, "all": taken_bytes}
 
 
-def soak(updates: int) -> None:
-    """Tell what the process occupies as updates of a thousand books go by, and exit with 1 if it grows."""
+def soak(updates: int) -> Iterator[tuple[int, int]]:
+    """Let updates of a thousand books go by; give ten times how many came, and what the process occupies."""
     pairs, depth = BOOKS[0]
     its = stream(f"book-{depth}")
     market = Market(pairs, depth)
     market.connect()
     market.tell(frame(its.first))
-    warm_bytes = told = 0
-    taken = 0
+    taken = told = 0
     for wire, count in reads(its):
         market.tell(wire)
         taken += count * pairs
-        if taken >= told * updates // 10:
-            occupied_bytes = resident_bytes()
-            print(f"| {taken:,} | {occupied_bytes / 1e6:.2f} |", flush=True)
-            told = taken * 10 // updates + 1
-            if not warm_bytes and taken >= updates * WARM:
-                warm_bytes = occupied_bytes
+        if taken * 10 // updates > told:
+            told = taken * 10 // updates
+            yield taken, resident_bytes()
         if taken >= updates:
             break
-    grown_bytes = resident_bytes() - warm_bytes
-    print(f"\nafter the first {WARM:.0%} it grew by {grown_bytes / 1024:.0f} KiB")
-    if grown_bytes > MOST_GROWTH_BYTES:
-        sys.exit("memory grows")
 
 
 def reads(its: Stream) -> Iterator[tuple[bytes, int]]:
@@ -159,14 +150,24 @@ def reads(its: Stream) -> Iterator[tuple[bytes, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what verified books take in memory.")
     parser.add_argument("--updates", type=int, default=UPDATES, help="how many updates must not make it grow")
+    parser.add_argument("--json", action="store_true", help="say it to a program")
     chosen = parser.parse_args()
+    occupied = list(soak(chosen.updates))
+    books = [{"pairs": pairs, "depth": depth, **books_take(pairs, depth)} for pairs, depth in BOOKS]
+    (_, warm_bytes), *_, (_, end_bytes) = occupied
+    if chosen.json:
+        print(json.dumps({"warm_bytes": warm_bytes, "end_bytes": end_bytes, "books": books}))
+        return
     print(f"| updates of {BOOKS[0][0]:,} books, verified | MB occupied |\n| --- | ---: |")
-    soak(chosen.updates)
+    for taken, occupied_bytes in occupied:
+        print(f"| {taken:,} | {occupied_bytes / 1e6:.2f} |")
     print("\n| books | bytes a level | KB a pair | MB in all |\n| --- | ---: | ---: | ---: |")
-    for pairs, depth in BOOKS:
-        took = books_take(pairs, depth)
+    for took in books:
         row = f"{took['level']:.0f} | {took['pair'] / 1e3:.1f} | {took['all'] / 1e6:.1f}"
-        print(f"| {pairs:,} pairs, book-{depth}, verified | {row} |", flush=True)
+        print(f"| {took['pairs']:,} pairs, book-{took['depth']}, verified | {row} |")
+    print(f"\nafter the first tenth of the updates it grew by {(end_bytes - warm_bytes) / 1024:.0f} KiB")
+    if end_bytes - warm_bytes > MOST_GROWTH_BYTES:
+        sys.exit("memory grows")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from benchmarks.arena import HERE, arena
 from benchmarks.books import Books
 from benchmarks.environments import Environments
 from benchmarks.latency import Latency
-from benchmarks.peak import Peak
+from benchmarks.peak import ManyBooks, Peak
 from benchmarks.process import cpu_ns
 from benchmarks.report import report
 from benchmarks.session import Orders, Pings
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from benchmarks.targets import Row
 
 RESULTS = HERE / "RESULTS.md"
-SUB_REPORTS = ("codec.py", "rows.py", "sandbox.py", "memory.py")
+SUB_REPORTS = ("codec.py", "rows.py", "sandbox.py")
 CHECKS = 3
 """How often a row is looked at before the short form believes that it fails."""
 
@@ -50,10 +50,11 @@ class Sizes(NamedTuple):
     slow_s: float
     starts: int
     trips: int
+    soak: int
 
 
-FULL = Sizes(rounds=7, flood_s=0.35, paced_s=0.5, slow_s=2.5, starts=4, trips=50)
-QUICK = Sizes(rounds=3, flood_s=0.08, paced_s=0.2, slow_s=1.5, starts=2, trips=20)
+FULL = Sizes(rounds=7, flood_s=0.35, paced_s=0.5, slow_s=2.5, starts=4, trips=50, soak=10_000_000)
+QUICK = Sizes(rounds=3, flood_s=0.08, paced_s=0.2, slow_s=1.5, starts=2, trips=20, soak=1_000_000)
 
 
 def contests(arena: Arena, sizes: Sizes) -> list[Contest]:
@@ -93,6 +94,7 @@ def contests(arena: Arena, sizes: Sizes) -> list[Contest]:
         Startup(arena, sizes.starts),
         OneOrder(arena, sizes.starts),
         *(Peak(arena, scheme, ("raw", "floor", "original"), 10_000) for scheme in ("ws", "wss")),
+        ManyBooks(arena, sizes.soak),
     ]
 
 

@@ -47,7 +47,8 @@ class Turns:
                     contest.prepare(who)
         for number in range(rounds):
             for contest in self._contests:
-                if self._taking_part(contest):
+                is_over = contest.rounds is not None and number >= contest.rounds
+                if self._taking_part(contest) and not is_over:
                     progress(f"round {number + 1} of {rounds}: {contest.name}")
                     self._round(contest)
         progress("")
