@@ -73,6 +73,7 @@ CONNECTED = {
     "krakenws.cli.settings",
     "krakenws.core.dialect",
     "krakenws.core.events",
+    "krakenws.core.handshake",
     "krakenws.core.login",
     "krakenws.core.pacing",
     "krakenws.core.protocol",

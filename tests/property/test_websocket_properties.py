@@ -8,7 +8,8 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krakenws.core.websocket import Handshake, WebSocket
+from krakenws.core.handshake import Handshake
+from krakenws.core.websocket import WebSocket
 from krakenws.errors import ConnectionFailed, RemoteProtocolError
 
 NONCE = bytes(range(16))

@@ -11,8 +11,9 @@ from time import monotonic
 
 from krakenws import __version__
 from krakenws.core import dialect as d
+from krakenws.core.handshake import Handshake
 from krakenws.core.v1 import V1
-from krakenws.core.websocket import Handshake, WebSocket
+from krakenws.core.websocket import WebSocket
 from krakenws.errors import ConnectionFailed
 from krakenws.net.errand import Errand
 from krakenws.net.poller import Poller

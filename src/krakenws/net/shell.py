@@ -23,10 +23,11 @@ from time import monotonic, time_ns
 from krakenws import __version__
 from krakenws.core.catalog import PRIVATE, Bound
 from krakenws.core.events import Update
+from krakenws.core.handshake import Handshake
 from krakenws.core.pacing import POLITE_S
 from krakenws.core.protocol import CONNECT, ClientProtocol
 from krakenws.core.v1_entries import OPEN_ORDERS, OWN_TRADES
-from krakenws.core.websocket import Handshake, WebSocket
+from krakenws.core.websocket import WebSocket
 from krakenws.errors import ConnectionFailed, CredentialsError, RemoteProtocolError, RequestRejected
 from krakenws.net.errand import Errand
 from krakenws.net.target import is_address, parse_url, resolve, way_to

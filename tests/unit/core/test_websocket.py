@@ -7,7 +7,8 @@ import tracemalloc
 
 import pytest
 
-from krakenws.core.websocket import Handshake, WebSocket
+from krakenws.core.handshake import Handshake
+from krakenws.core.websocket import WebSocket
 from krakenws.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
 
 NONCE = base64.b64decode("dGhlIHNhbXBsZSBub25jZQ==")  # section 1.3

@@ -11,7 +11,8 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from krakenws.core.websocket import Handshake, WebSocket
+from krakenws.core.handshake import Handshake
+from krakenws.core.websocket import WebSocket
 from krakenws.errors import ConnectionFailed, RemoteProtocolError
 
 SIZES = (0, 1, 125, 126, 127, 65535, 65536, 200_000)
