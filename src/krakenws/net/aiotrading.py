@@ -120,6 +120,8 @@ class TradingShell(AsyncShell):
                 self._passed = bound, exposure
             link = self._link(bound)  # it may have failed meanwhile
             commands = trading.prepare(bound, name)
+            if commands and not only_validates(bound) and not self._odometer.has_recalled:
+                self._odometer.recall(trading.earlier, time_ns())
             wait = Wait(link, bound.entry.name, len(commands) or len(requests_of(bound, str)))
             for command in commands:
                 req_id = link.protocol.request(command.bound, monotonic())
