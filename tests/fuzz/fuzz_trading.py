@@ -3,8 +3,9 @@
     python tests/fuzz/fuzz_trading.py --seconds 60 [--seed 1]
 
 Lines are made of every parameter of the trading commands, with values that fit, nearly fit or do not, in
-every spelling the grammar has; they take the way of a command line: parser, catalog, checks, protocol. What
-would leave is compared with an account of the words that knows nothing of the catalog's code.
+every spelling the grammar has; they take the way of a command line: parser, catalog, checks, the number that
+an order gets, protocol. What would leave is compared with an account of the words that knows nothing of the
+catalog's code.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from krakenws.core.protocol import ClientProtocol
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import UsageError
+from krakenws.net.trading import requests_of
 from krakenws.options import Options
 from tests.fuzz.program import main
 from tests.support.pairs import ROWS
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
 TRADING = [entry for entry in v1_entries.ENTRIES if entry.trading]
 NOW_S = 1_795_341_600.0
 TOKEN = "a-token-of-the-fuzzer"
+NUMBER = "1234567890"
+NUMBERS = {"addOrder": {"userref", "cl_ord_id"}, "editOrder": {"newuserref"}}
+"""What an order may be found by. One of them is ours if none was typed."""
+ONE_BY_ONE = {"txid", "cl_ord_id"}
+"""Lists whose items leave in requests of their own."""
 GREETING = b'{"connectionID":1,"event":"systemStatus","status":"online","version":"1.9.2"}'
 TRUE, FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _WORDS = """
@@ -121,29 +128,67 @@ def same(field: str, sent: object, texts: list[str]) -> bool:
     return sent == text
 
 
-def send(words: list[str]) -> dict[str, object] | None:
-    """Take words the way of a command line; return the message that leaves, or None: they were refused."""
+def send(words: list[str]) -> list[dict[str, object]]:
+    """Take words the way of a command line; return the messages that leave, none if they were refused."""
     try:
         (feed,) = parse(words).feeds
         if feed.entry is None or not feed.entry.trading:
-            return None
+            return []
         bound = bind(feed.entry, feed.words)
     except UsageError as error:
         if not str(error).isprintable() or str(error).endswith("."):
             raise AssertionError(f"not one printable sentence: {error!r}") from None
-        return None
+        return []
     if bound.entry.name in PLACING and not passes(bound):
-        return None
+        return []
     protocol = ClientProtocol(V1, Options(), "private", jitter=lambda: 0.5)
-    protocol.request(bound, 0.0)
+    for request in requests_of(bound, lambda: NUMBER):
+        protocol.request(request, 0.0)
     protocol.connecting(0.0)
     protocol.opened(0.0, TOKEN)
     protocol.receive([GREETING], 1, 0.0)
-    (frame,) = protocol.frames_to_send()
-    if not frame.isascii() or protocol.frames_to_send():
-        raise AssertionError(f"not one line of ASCII: {frame!r}")
-    message: dict[str, object] = json.loads(frame)
-    return message
+    frames = protocol.frames_to_send()
+    if not all(frame.isascii() and b"\n" not in frame for frame in frames):
+        raise AssertionError(f"not one line of ASCII each: {frames!r}")
+    return [json.loads(frame, object_pairs_hook=once) for frame in frames]
+
+
+def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object of JSON, in which no name may stand twice."""
+    if len(pairs) > len(dict(pairs)):
+        raise AssertionError(f"a name stands twice: {pairs!r}")
+    return dict(pairs)
+
+
+def joined(messages: list[dict[str, object]]) -> dict[str, object]:
+    """Return what requests ask together that differ in the one order they cancel, and in their numbers."""
+    whole = dict(messages[0])
+    if len({message["reqid"] for message in messages}) < len(messages):
+        raise AssertionError(f"one number for two requests: {messages!r}")
+    for other in messages[1:]:
+        (differs,) = [name for name in whole.keys() | other.keys() if name in ONE_BY_ONE & other.keys()]
+        if {**other, differs: 0, "reqid": 0} != {**messages[0], differs: 0, "reqid": 0}:
+            raise AssertionError(f"not parts of one command: {messages!r}")
+        whole[differs] = [*as_list(whole[differs]), *as_list(other[differs])]
+    return whole
+
+
+def as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def without_our_number(fields: dict[str, object], said: dict[str, list[str]], name: str) -> dict[str, object]:
+    """Take away the number that an order gets from us; it gets one if it has none, and is to be placed."""
+    numbers = NUMBERS.get(name, set())
+    ours = {name for name in numbers & fields.keys() if plain(name) not in said}
+    wanted = numbers and not {plain(number) for number in numbers} & said.keys() and not only_checks(said)
+    if len(ours) != bool(wanted):
+        raise AssertionError(f"{said!r} left with {ours or 'no number'}")
+    return {name: value for name, value in fields.items() if name not in ours}
+
+
+def only_checks(said: dict[str, list[str]]) -> bool:
+    return any(value.lower() in TRUE for value in said.get("validate", ()))
 
 
 def passes(bound: Bound) -> bool:
@@ -157,9 +202,10 @@ def passes(bound: Bound) -> bool:
 
 def say(words: list[str]) -> bool:
     """Take one line; return whether it would be sent."""
-    message = send(words)
-    if message is None:
+    messages = send(words)
+    if not messages:
         return False
+    message = joined(messages)
     entry = next(entry for entry in TRADING if entry.name == message["event"])
     if plain(words[0]) != plain(entry.name) or message.pop("token") != TOKEN:
         raise AssertionError(f"{words!r} became {message!r}")
@@ -167,6 +213,7 @@ def say(words: list[str]) -> bool:
     fields = {name: value for name, value in message.items() if name != "event"}
     if "reqid" not in said and not isinstance(fields.pop("reqid"), int):
         raise AssertionError(f"{words!r} has no number: {message!r}")
+    fields = without_our_number(fields, said, entry.name)
     known = {param.wire or param.name for param in entry.params}
     if not fields.keys() <= known or {plain(name) for name in fields} != set(said):
         raise AssertionError(f"{words!r} became {message!r}")

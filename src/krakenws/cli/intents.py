@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from krakenws.journal import Journal
     from krakenws.net.errand import Learn
     from krakenws.net.facts import MakeRun
+    from krakenws.net.gate import AtHand
     from krakenws.net.stop import Stop
     from krakenws.net.trading import Check, Confirm, Trading
 
@@ -29,7 +30,9 @@ def make_trading(
     journal: Journal,
     stop: Stop,
     make_run: MakeRun | None = None,
+    *,
     learn: Learn = at_once,
+    at_hand: AtHand | None = None,
 ) -> Trading:
     """Return what the trading commands of a run go through.
 
@@ -39,6 +42,7 @@ def make_trading(
         stop: signals.
         make_run: makes the run in which a policy's facts are asked for; None: there are no checks.
         learn: makes the calls that ask the exchange before an order.
+        at_hand: gives the best prices of a pair whose verified book is followed anyway.
     """
     account = Account(context.options, context.redactor, context.credentials())
     checks: tuple[Check, ...] = ()
@@ -47,7 +51,7 @@ def make_trading(
         from krakenws.cli.orders import make_gate, pass_gate
 
         history = account.history(journal)
-        gate = make_gate(context, make_run, stop, history, learn)
+        gate = make_gate(context, make_run, stop, history, learn=learn, at_hand=at_hand)
         checks = (lambda bound: pass_gate(context, gate, bound, trading.waiting),)
         confirm = confirming(gate, history)
     name = str(context.settings.get("intent", ""))

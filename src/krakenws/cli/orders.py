@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from krakenws.core.policy import Policy
     from krakenws.net.errand import Learn
     from krakenws.net.facts import MakeRun
-    from krakenws.net.gate import History
+    from krakenws.net.gate import AtHand, History
     from krakenws.net.stop import Stop
 
 
@@ -29,7 +29,9 @@ def make_gate(
     make_run: MakeRun | None = None,
     stop: Stop | None = None,
     history: History | None = None,
+    *,
     learn: Learn = at_once,
+    at_hand: AtHand | None = None,
 ) -> Gate:
     """Return what commands have to pass.
 
@@ -39,10 +41,20 @@ def make_gate(
         stop: signals, or None.
         history: what was sent before; None: a dry run does not look.
         learn: makes the calls that ask the exchange.
+        at_hand: gives the best prices of a pair whose verified book is followed anyway.
     """
     policy = _policy_of(context)
     options, note = context.options, context.note
-    return Gate(options, policy=policy, history=history, make_run=make_run, stop=stop, note=note, learn=learn)
+    return Gate(
+        options,
+        policy=policy,
+        history=history,
+        make_run=make_run,
+        stop=stop,
+        note=note,
+        learn=learn,
+        at_hand=at_hand,
+    )
 
 
 def pass_gate(context: Context, gate: Gate, bound: Bound, waiting: Sequence[Bound]) -> dict[str, str] | None:

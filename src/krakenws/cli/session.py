@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from krakenws.core.events import Summary
+    from krakenws.core.exposure import Quote
     from krakenws.net.listener import UnixListener
     from krakenws.net.loop import EventSink, Run
     from krakenws.net.stop import Signals
@@ -185,10 +186,20 @@ class _Session:
             count=count if isinstance(count, int) else None,
             for_s=for_s if isinstance(for_s, float) else None,
             summarize=self._summarize,
-            trading=make_trading(context, open_journal(), self._stop, self._make_look, self._beside.learn),
+            trading=make_trading(
+                context,
+                open_journal(),
+                self._stop,
+                self._make_look,
+                learn=self._beside.learn,
+                at_hand=self._quote,
+            ),
             odometer=Odometer(context.note, context.note if context.settings.get("verbose") else None),
             attendant=self._switchboard,
         )
+
+    def _quote(self, pair: str) -> Quote | None:
+        return self._switchboard.run.quote(pair)
 
     def _make_run(self, options: Options, sink: EventSink, stop: Signals, **more: Any) -> Run:
         return self._context.make_run(options, sink, stop, tell_lag=self._tell_lag, **more)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Bound
     from krakenws.core.exposure import Exposure, Quote
     from krakenws.core.policy import Facts, Policy, Verdict
+    from krakenws.net.checks import Checks
     from krakenws.net.errand import Learn
     from krakenws.net.facts import MakeRun
     from krakenws.net.stop import Stop
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         def opened_since(self, since_ns: int) -> int:
             """Return how many new orders were sent since then and not rejected."""
 
+    AtHand = Callable[[str], Quote | None]
     Leaving = Sequence[tuple[Bound, Exposure]]
     """Commands, and what each may come to."""
 
@@ -61,6 +63,7 @@ class Gate:
         stop: signals, or None.
         note: takes a sentence for people.
         learn: makes the calls that ask the exchange.
+        at_hand: gives the best prices of a pair whose verified book is followed anyway, else None.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Gate:
         stop: Stop | None,
         note: Callable[[str], None],
         learn: Learn = at_once,
+        at_hand: AtHand | None = None,
     ) -> None:
         from krakenws.net.checks import Checks
 
@@ -81,6 +85,7 @@ class Gate:
             Checks(options, note, asks=make_run is not None, learn=learn) if options.check else None
         )
         self._learn = learn
+        self._at_hand = at_hand
         self._policy = policy
         self._history = history
         self._make_run = make_run
@@ -109,11 +114,20 @@ class Gate:
         try:
             if self._checks is not None:
                 self._checks.check(bound)
+                self._check_cost(self._checks, bound)
             if self._policy is None:
                 return None
             return self._judge(self._policy, bound, [one for one in waiting if _counts(one)])
         except Stopped:
             raise _stopped(bound) from None
+
+    def _check_cost(self, checks: Checks, bound: Bound) -> None:
+        """Hold a market order to the least cost, if a book says what it would cost."""
+        if self._at_hand is None or bound.values.get("ordertype") != "market":
+            return
+        quote = self._at_hand(_pair(bound))
+        if quote is not None:
+            checks.check_cost(bound, quote.of(str(bound.values.get("type", "")))[0][0])
 
     def _judge(self, policy: Policy, bound: Bound, waiting: Sequence[Bound]) -> Exposure:
         from krakenws.core.exposure import Sizing

@@ -16,6 +16,7 @@ from time import monotonic, time_ns
 
 from krakenws.core.catalog import CHANNEL, PRIVATE, Bound
 from krakenws.core.events import (
+    VERIFIED,
     Deferred,
     Disconnected,
     Gap,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.dialect import Dialect
     from krakenws.core.events import Event, Summary
+    from krakenws.core.exposure import Quote
     from krakenws.core.odometer import Odometer
     from krakenws.core.redaction import Redactor
     from krakenws.errors import KrakenWSError
@@ -234,6 +236,19 @@ class Run(Shell):
         if key not in self._links:
             self._links[key] = self._numbered_link(dialect, access, detail=self._looks_closely)
         return self._links[key]
+
+    def quote(self, pair: str) -> Quote | None:
+        """Return the best prices of a pair, if the run follows its book and that was verified last."""
+        from krakenws.core.exposure import Quote
+
+        for link in self._links.values():
+            for route in link.protocol.routes if link.protocol.ready else ():
+                book = route.book
+                if route.symbol == pair and book is not None and route.trust == VERIFIED:
+                    asks, bids = book.asks(1), book.bids(1)
+                    if asks and bids:
+                        return Quote(tuple(asks), tuple(bids))
+        return None
 
     def remove(self, bound: Bound) -> None:
         """Want a channel no longer, for each of its pairs."""

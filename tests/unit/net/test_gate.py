@@ -9,7 +9,7 @@ import pytest
 
 from krakenws.core import v1_entries
 from krakenws.core.catalog import Bound, bind
-from krakenws.core.exposure import Exposure
+from krakenws.core.exposure import Exposure, Quote
 from krakenws.core.policy import Verdict, read_policy
 from krakenws.errors import PolicyRefused
 from krakenws.net.gate import Gate
@@ -111,3 +111,35 @@ def test_what_only_takes_away_is_never_judged() -> None:
     law = gate({"pairs": [], "kill_file": "/", "max_open_orders": 0})
     for entry in (v1_entries.CANCEL_ALL, v1_entries.CANCEL_ORDER, v1_entries.CANCEL_ALL_ORDERS_AFTER):
         assert law.check(bind(entry, entry.examples[0].split()[1:])) is None
+
+
+class Costs:
+    """Checks that only note which price orders are held to."""
+
+    def __init__(self) -> None:
+        self.held_to: list[str] = []
+
+    def check(self, bound: Bound) -> None:
+        """Let everything pass."""
+
+    def check_cost(self, _bound: Bound, best: str) -> None:
+        self.held_to.append(best)
+
+
+def test_a_market_order_is_held_to_the_least_cost_when_its_book_is_followed_anyway() -> None:
+    books = {"XBT/USD": Quote((("70001.0", "1"),), (("70000.0", "1"),))}
+    law = Gate(
+        Options(check=False),
+        policy=None,
+        history=None,
+        make_run=never,
+        stop=None,
+        note=pytest.fail,
+        at_hand=books.get,
+    )
+    law._checks = costs = Costs()  # type: ignore[assignment]
+    market = "pair={} type={} ordertype=market volume=0.1"
+    for pair, side in (("XBT/USD", "buy"), ("XBT/USD", "sell"), ("ETH/USD", "buy")):
+        law.check(bind(v1_entries.ADD_ORDER, market.format(pair, side).split()))
+    law.check(order("0.1"))
+    assert costs.held_to == ["70001.0", "70000.0"]
