@@ -34,6 +34,7 @@ class Flooding:
         self.done = threading.Event()
 
     def __call__(self, client: Connection) -> None:
+        client.narrow(65536)
         client.greet()
         client.send(*acks(client.expect(event="subscribe")))
         for at in range(0, len(self.frames), self._at_once):

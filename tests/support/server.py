@@ -64,6 +64,10 @@ class Connection:
         """What the client sent, parsed."""
         return [json.loads(frame) for frame in self.frames]
 
+    def narrow(self, size: int) -> None:
+        """Have the system hold no more bytes than that of what was sent and not taken; it doubles them."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
     # ---- what a script says
 
     def accept(self) -> None:

@@ -28,7 +28,8 @@ from krakenws.core.requests import only_validates
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import ConnectionFailed, KrakenWSError, OutcomeUnknown, PolicyRefused
-from krakenws.net.aioshell import LOG, AsyncShell, Wait
+from krakenws.net.aiofeeds import FeedShell
+from krakenws.net.aioshell import LOG, Wait
 from krakenws.net.shell import listen
 from krakenws.net.trading import RECONCILE, requests_of
 
@@ -76,8 +77,8 @@ class NoSignals:
     release = hold
 
 
-class TradingShell(AsyncShell):
-    """An `AsyncShell` that trades; `office` makes what that takes."""
+class TradingShell(FeedShell):
+    """A `FeedShell` that trades; `office` makes what that takes."""
 
     def __init__(
         self,

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from krakenws.core.book import Book
     from krakenws.core.catalog import Bound
     from krakenws.core.events import Event, Route
-    from krakenws.net.aioshell import AsyncShell
+    from krakenws.net.aiofeeds import FeedShell
 
 
 class Watch:
     """What a live book knows: the shell holds it, and nobody but the caller the `LiveBook`."""
 
-    def __init__(self, shell: AsyncShell, bound: Bound) -> None:
+    def __init__(self, shell: FeedShell, bound: Bound) -> None:
         self.changes = 0
         self.received_ns = 0
         self.ended = False
@@ -96,7 +96,7 @@ class LiveBook:
         depth: levels kept on each side.
     """
 
-    def __init__(self, shell: AsyncShell, bound: Bound) -> None:
+    def __init__(self, shell: FeedShell, bound: Bound) -> None:
         self._watch = watch = Watch(shell, bound)
         self._seen = 0
         self.symbol = watch.route.symbol

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Bound
     from krakenws.core.events import Event, Update
-    from krakenws.net.aioshell import AsyncShell
+    from krakenws.net.aiofeeds import FeedShell
     from krakenws.net.livebook import Watch
 
     RowT = TypeVar("RowT", default=Any)
@@ -53,7 +53,7 @@ class Queue:
         watchful: whether taking from it changes anything: it is full, or something was dropped.
     """
 
-    def __init__(self, shell: AsyncShell, overflow: str, max_events: int, *, top_only: bool) -> None:
+    def __init__(self, shell: FeedShell, overflow: str, max_events: int, *, top_only: bool) -> None:
         self.events: deque[Update | Event] = deque()
         self.watchful = False
         self._shell = shell
@@ -159,7 +159,7 @@ class Stream(Generic[RowT]):
     """
 
     def __init__(
-        self, shell: AsyncShell, bound: Bound, *, overflow: str, max_events: int, top_only: bool
+        self, shell: FeedShell, bound: Bound, *, overflow: str, max_events: int, top_only: bool
     ) -> None:
         if overflow not in OVERFLOWS:
             raise UsageError(f"overflow={overflow!r} is not offered; choose from {', '.join(OVERFLOWS)}")
