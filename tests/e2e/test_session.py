@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from krakenws.cli.asking import read_line
 from krakenws.cli.caller import MOST_OPEN
 from krakenws.cli.parser import entries
-from krakenws.core.catalog import bind
+from krakenws.core.catalog import COMMAND, bind
 from tests.support.command import DEADLINE_S, Command
 from tests.support.sandbox import Sandbox, running
 from tests.support.schema import fits
@@ -181,7 +182,18 @@ def test_every_example_has_a_place_in_the_schema_of_lines(krakenws: Command) -> 
                 values = bind(entry, example.split()[1:]).values
                 assert fits({"id": 7, "do": entry.name, **values}, schema, schema), example
                 assert not fits({"do": entry.name, **values, "mistake": 1}, schema, schema)
+                if entry.kind == COMMAND:
+                    asked = {"event": entry.name, **values}
+                elif entry.api == 1:
+                    outer = {name: values.pop(name) for name in ("pair", "reqid") if name in values}
+                    asked = {"event": "subscribe", **outer, "subscription": {"name": entry.name, **values}}
+                else:
+                    asked = {"method": "subscribe", "params": {"channel": entry.name, **values}}
+                assert fits(asked, schema, schema), asked
+                assert read_line(json.dumps(asked), lambda _: list).bound is not None
+                assert not fits({**asked, "token": "a-token-of-mine"}, schema, schema)
     assert fits({"do": "unsubscribe", "channel": "book", "pair": ["XBT/USD"]}, schema, schema)
+    assert fits({"do": "cancelAll", "intent": "eod"}, schema, schema)
     assert fits({"do": "status", "id": "s"}, schema, schema)
 
 

@@ -80,7 +80,12 @@ def read_line(line: str, patterns: Callable[[int], Expand]) -> Asked:
     Raises:
         Mistake: it asks nothing possible, or `patterns` raised what its code says.
     """
-    return _read_json(line, patterns) if line.lstrip().startswith("{") else _read_words(line, patterns)
+    first = line.lstrip()[:1]
+    if first == "{":
+        return _read_json(line, patterns)
+    if first == "[":
+        raise Mistake("this line is a JSON list: a line is words, or one JSON object", None)
+    return _read_words(line, patterns)
 
 
 def is_blank(line: str) -> bool:

@@ -71,7 +71,7 @@ def run(context: Context, words: Sequence[str]) -> int:
     if settings.get("output", "json") != "json":
         raise UsageError("a session speaks JSON: leave --output out")
     if settings.get("intent"):
-        raise UsageError("--intent names one command, and a session has many")
+        raise UsageError("--intent names one command, and a session has many: say intent= in its line")
     if os.name != "posix":
         raise UsageError("session needs a Unix system, where standard input can be waited for")
     context.output = "json"

@@ -17,7 +17,7 @@ from krakenws.core.rows import ROWS, schema_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from krakenws.core.catalog import Entry
+    from krakenws.core.catalog import Entry, Param
 
 Schema = dict[str, Any]
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -122,9 +122,10 @@ _INTENT: Schema = {
 
 
 def requests_schema(entries: Iterable[Entry]) -> Schema:
-    """Return the JSON Schema (draft 2020-12) of one line of a session that is an object with `do`.
+    """Return the JSON Schema (draft 2020-12) of one line of a session that is an object.
 
-    A session takes more than that: numbers for their text, and Kraken's own requests.
+    It has each channel and command twice: with `do`, and as Kraken's own request without its token. A session
+    takes more than that: numbers for their text, other spellings of names.
 
     Args:
         entries: the catalog.
@@ -137,6 +138,7 @@ def requests_schema(entries: Iterable[Entry]) -> Schema:
         if entry.kind == CHANNEL:
             said: Schema = {"do": {"const": "unsubscribe"}, "channel": {"const": entry.name}}
             definitions[f"unsubscribe_{entry.name}"] = _request(f"End what {entry.name} began.", said, entry)
+        definitions[f"kraken_{entry.name}"] = _kraken_request(entry)
     definitions["status"] = _request("Ask for a `session` event.", {"do": {"const": "status"}})
     definitions["quit"] = _request("Wait for open answers, and leave.", {"do": {"const": "quit"}})
     named: Schema = {"do": {"const": "help"}, "name": {"enum": [entry.name for entry in shown]}}
@@ -153,12 +155,41 @@ def _request(
     description: str, said: Schema, entry: Entry | None = None, optional: Iterable[str] = ()
 ) -> Schema:
     params = entry.params if entry else ()
-    properties: Schema = {"id": {"$ref": "#/$defs/id"}, **said}
+    properties: Schema = {"id": {"$ref": "#/$defs/id"}, **said, **_params(params)}
+    left_out = ["id", *optional, *(param.name for param in params if not param.required)]
+    return _closed(description, properties, left_out)
+
+
+def _params(params: Iterable[Param]) -> Schema:
+    properties: Schema = {}
     for param in params:
         choices = {"enum": list(param.choices)} if param.choices and param.kind is not WORDS else {}
         properties[param.name] = {**param.kind.schema, **choices, "description": param.help}
-    left_out = ["id", *optional, *(param.name for param in params if not param.required)]
-    return {**_object(description, properties, left_out), "additionalProperties": False}
+    return properties
+
+
+def _kraken_request(entry: Entry) -> Schema:
+    """Source: v1.md sections 5 and 9; v2.md section 3."""
+    outer: Schema = {"id": {"$ref": "#/$defs/id"}} | ({"intent": _INTENT} if entry.trading else {})
+    inner, optional = _params(entry.params), [param.name for param in entry.params if not param.required]
+    verb = {"enum": ["subscribe", "unsubscribe"]} if entry.kind == CHANNEL else {"const": entry.name}
+    left_out = [*outer, *optional]
+    if entry.api == 1:
+        outer["event"] = verb
+        if entry.kind == CHANNEL:
+            outer |= {name: inner.pop(name) for name in ("pair", "reqid") if name in inner}
+            inner = {"subscription": _closed("", {"name": {"const": entry.name}, **inner}, optional)}
+        outer |= inner
+    else:
+        outer |= {"method": verb} | {name: inner.pop(name) for name in ("req_id",) if name in inner}
+        if entry.kind == CHANNEL:
+            inner = {"channel": {"const": entry.name}, **inner}
+        outer["params"] = _closed("", inner, optional)
+    return _closed(f"Kraken's own request, without its token: {entry.help}", outer, left_out)
+
+
+def _closed(description: str, properties: Schema, optional: Iterable[str]) -> Schema:
+    return {**_object(description, properties, optional), "additionalProperties": False}
 
 
 def _object(description: str, properties: Schema, optional: Iterable[str] = ()) -> Schema:

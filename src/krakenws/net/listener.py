@@ -48,7 +48,11 @@ class UnixListener:
         except OSError as error:
             self._socket.close()
             if "too long" in str(error):
-                raise UsageError(f"--listen unix:{path}: the path is too long for a socket") from None
+                raise UsageError(
+                    f"--listen unix:{path}: the path is too long for a socket (100 bytes fit)"
+                ) from None
+            if isinstance(error, FileNotFoundError):
+                raise SinkError(f"--listen unix:{path}: there is no such directory; make it first") from None
             raise SinkError(f"--listen unix:{path}: {(error.strerror or str(error)).lower()}") from None
         except BaseException:
             self._socket.close()
