@@ -179,14 +179,14 @@ def test_every_example_has_a_place_in_the_schema_of_lines(krakenws: Command) -> 
     for entry in entries():
         for example in entry.examples:
             if "--" not in example and "*" not in example:
-                values = bind(entry, example.split()[1:]).values
+                values: dict[str, Any] = {**bind(entry, example.split()[1:]).values}
                 assert fits({"id": 7, "do": entry.name, **values}, schema, schema), example
                 assert not fits({"do": entry.name, **values, "mistake": 1}, schema, schema)
                 if entry.kind == COMMAND:
                     asked = {"event": entry.name, **values}
                 elif entry.api == 1:
-                    outer = {name: values.pop(name) for name in ("pair", "reqid") if name in values}
-                    asked = {"event": "subscribe", **outer, "subscription": {"name": entry.name, **values}}
+                    pairs = {"pair": values.pop("pair")} if "pair" in values else {}
+                    asked = {"event": "subscribe", **pairs, "subscription": {"name": entry.name, **values}}
                 else:
                     asked = {"method": "subscribe", "params": {"channel": entry.name, **values}}
                 assert fits(asked, schema, schema), asked

@@ -196,6 +196,11 @@ class Scene:
         """The ids of the user's fills since the row began."""
         return {fill for sandbox, since in self._accounts for fill in sandbox.settled(since)}
 
+    @property
+    def words(self) -> str:
+        """Where people read what went wrong."""
+        return self.result.err if self.result is not None else ""
+
     def move_to(self, sandbox: Sandbox) -> None:
         """Put another exchange behind the proxy."""
         self.sandbox = sandbox
@@ -285,12 +290,43 @@ class Scene:
         return wait_until(strike)
 
 
+class SessionScene(Scene):
+    """The same stage for a session: feeds are its first lines, a command its only one."""
+
+    @property
+    def words(self) -> str:
+        """Its answers say what is wrong with a line."""
+        return super().words + (self.result.out if self.result is not None else "")
+
+    @contextmanager
+    def stream(self, words: str = FEEDS, *options: str, **environ: str) -> Iterator[Stream]:
+        """Follow feeds in a session; when the row has not ended it, it is told to end."""
+        with self.command.start("session", *self.endpoints, *options, environ=environ) as process:
+            process.send(_lines(words))
+            stream = Stream(process)
+            yield stream
+            if self.result is None:
+                process.terminate()
+                self.result = process.finish()
+
+    def run(self, words: str, *options: str, **environ: str) -> Result:
+        """Give a session one line, and end its input."""
+        self.result = self.command.run("session", *self.endpoints, *options, stdin=_lines(words), **environ)
+        return self.result
+
+
+def _lines(words: str) -> str:
+    return "".join(f"{feed.strip()}\n" for feed in words.split(" + "))
+
+
 @contextmanager
-def stage(home: Path, sandbox: Sandbox, certificates: Certificates) -> Iterator[Scene]:
+def stage(
+    home: Path, sandbox: Sandbox, certificates: Certificates, kind: type[Scene] = Scene
+) -> Iterator[Scene]:
     """Set a row's stage, on an exchange that is well."""
     sandbox.recover()
     with fault_proxy(sandbox.host) as proxy:
         try:
-            yield Scene(home, sandbox, proxy, certificates)
+            yield kind(home, sandbox, proxy, certificates)
         finally:
             sandbox.recover()
