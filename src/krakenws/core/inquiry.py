@@ -10,7 +10,7 @@ about an intent, or None. Wrongly told is worse than not told, so that
 - an amendment by the order standing as asked; an edit by the new order, which bears a number of ours;
 - cancelAll by a fresh list of all open orders (the stream's: REST may lag) with none from before it, if one
   from before was cancelled since; else it may yet arrive, and cancel what was placed meanwhile;
-- the dead man's switch by nothing: it can only have run out.
+- the dead man's switch by nothing.
 
 That something is *not* there proves nothing at first: it may be on its way, and REST lags the streams by up
 to a minute (quirk P7). After `AGED_NS` it does: a request waits for a minute at most at the exchange
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 AGED_NS = 15 * 60 * 1_000_000_000
 _SKEW_NS = 1_000_000_000
 """How far this machine's clock may be from the exchange's when times of orders are compared."""
-_A_DAY_S = 86400
 _USER_REQUESTED = "User requested"
 """Why an order was cancelled; elsewise it was no cancel. Source: v1.md 7.2, REST ClosedOrders."""
 _OVER = frozenset({"canceled", "closed", "expired"})
@@ -446,11 +445,12 @@ def _stands_as_asked(sent: Mapping[str, Any], fields: Mapping[str, Any]) -> bool
 
 
 def _switched(intent: Intent, _e: Evidence, now_ns: int, _o: Others) -> Intent | None:
-    """The dead man's switch shows nowhere; when it has run out, it can have no effect any more."""
-    seconds = int(intent.sent["timeout"]) or _A_DAY_S
-    if now_ns < intent.created_ns + AGED_NS + seconds * 1_000_000_000:
+    """The dead man's switch shows nowhere; what has not arrived by now never will."""
+    if not _is_aged(intent, now_ns):
         return None
-    return _end(intent, SETTLED, now_ns, error="the time of the switch is over, whether or not it was set")
+    seconds = int(intent.sent["timeout"])
+    what = f"set to {seconds} s" if seconds else "switched off"
+    return _end(intent, SETTLED, now_ns, error=f"nothing tells whether the switch was {what}")
 
 
 _JUDGES: dict[str, Callable[[Intent, Evidence, int, Others], Intent | None]] = {
@@ -466,7 +466,7 @@ _ADVICE = {
     "cancelAll": "look at your open orders, and beware: it may still arrive, and cancel what you place now",
 }
 _ADVICE_ON_SETTLED = {
-    "cancelAllOrdersAfter": "look at your open orders",
+    "cancelAllOrdersAfter": "sending it again is harmless, the last one counts",
     "cancelAll": "look at your open orders",
     "addOrder": "look at the orders with that number, and when they were opened",
     "editOrder": "look at the orders with that number, and when they were opened",
