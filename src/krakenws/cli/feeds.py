@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from time import time_ns
 
-from krakenws.core.catalog import PRIVATE, Bound, bind
+from krakenws.core.catalog import PRIVATE, Bound
 from krakenws.core.events import Refused, Subscribed, Unsubscribed, Update, Violation, place_of
 from krakenws.core.lagging import snapshot_of
 from krakenws.core.subscriptions import INVALID_SESSION
 from krakenws.core.v1 import V1
-from krakenws.core.v1_entries import OWN_TRADES
 from krakenws.errors import UsageError
 
 TYPE_CHECKING = False
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from krakenws.core.events import Event, Route
     from krakenws.core.session import CallerId
     from krakenws.net.loop import Run
+    from krakenws.net.shell import Link
     from krakenws.options import Options
 
     LinkKey = tuple[int, str]
@@ -144,7 +144,6 @@ class Feeds:
         self._all: dict[Key, Feed] = {}
         self._of_route: dict[Route, Feed] = {}
         self._leaving: dict[Key, int] = {}
-        self._keeper: Bound | None = None
 
     # ---- what callers want
 
@@ -319,8 +318,6 @@ class Feeds:
         for feed in feeds:
             self._forget(feed)
         self.lost(link)
-        if link == _KEPT:
-            self._keeper = None
         return feeds
 
     def close(self, event: Callable[[Feed], Event]) -> None:
@@ -333,17 +330,18 @@ class Feeds:
 
     def keep(self) -> None:
         """Follow something where a private connection is in use and nobody follows anything."""
-        if self._keeper is None and any(link.key == _KEPT for link in self._run().links):
-            if any(feed.link == _KEPT for feed in self._all.values()):
-                return
-            self._keeper = bind(OWN_TRADES, ["snapshot=false"])
-            self._run().add(V1, self._keeper)
+        for link in self._private():
+            if not any(feed.link == _KEPT for feed in self._all.values()):
+                self._run().keep(link)
 
     def _unkeep(self) -> None:
-        if self._keeper is not None:
-            keeper, self._keeper = self._keeper, None
-            self._expect(self._keys(keeper)[0])
-            self._run().remove(keeper)
+        for link in self._private():
+            keeper = self._run().unkeep(link)
+            if keeper is not None:
+                self._expect(self._keys(keeper)[0])
+
+    def _private(self) -> list[Link]:
+        return [link for link in self._run().links if link.key == _KEPT]
 
 
 def _values_of(bound: Bound) -> Values:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
-from krakenws.core.catalog import PRIVATE, Bound, bind
+from krakenws.core.catalog import Bound
 from krakenws.core.events import (
     Answered,
     Connected,
@@ -29,8 +29,6 @@ from krakenws.core.events import (
     doubt_of,
 )
 from krakenws.core.lagging import snapshot_of
-from krakenws.core.v1 import V1
-from krakenws.core.v1_entries import OWN_TRADES
 from krakenws.errors import RemoteProtocolError, UsageError
 from krakenws.net.aioshell import DIALECTS, LOG, AsyncShell
 from krakenws.net.poller import WRITE
@@ -87,17 +85,6 @@ class Feed:
         self.subscribed: Subscribed | None = None
 
 
-class _Keeper:
-    """Reads what only keeps a connection, and takes no notice."""
-
-    def take(self, _events: list[Update | Event]) -> bool:
-        """Take no notice."""
-        return False
-
-    def fail(self, _error: BaseException | None) -> None:
-        """Take no notice."""
-
-
 class FeedShell(AsyncShell):
     """An `AsyncShell` whose links are read through feeds."""
 
@@ -111,7 +98,6 @@ class FeedShell(AsyncShell):
         self._full: dict[Reader, Link] = {}
         self._stood_since: dict[Link, float] = {}
         self._caught_up_at: dict[Link, float] = {}
-        self._keeper: Reader = _Keeper()
 
     # ---- readers
 
@@ -122,8 +108,7 @@ class FeedShell(AsyncShell):
             UsageError: the same feed is open with other parameters; the exchange knows it once a connection.
         """
         link = self._link(bound)
-        if self._keeper in self._readers.get(link, ()):  # now somebody else does
-            self.leave(self._keeper)
+        self.unkeep(link)
         dialect, entry = DIALECTS[bound.entry.api], bound.entry
         values = {name: value for name, value in bound.values.items() if name not in {"pair", "symbol"}}
         channel = dialect.channel(entry, values)
@@ -197,12 +182,6 @@ class FeedShell(AsyncShell):
                 stood = Lagging(now_ns, "block", now_ns - int((now - since) * 1e9), blocked_s=now - since)
                 self._pass_on(link, reader, [stood])
         self._turn_soon()
-
-    def _keep(self) -> None:
-        """Follow something where a private connection is in use: else the exchange closes it (v1.md 3)."""
-        link = self._links.get((V1.api, PRIVATE))
-        if link is not None and not self._readers.get(link):
-            self.join(self._keeper, bind(OWN_TRADES, ["snapshot=false"]))
 
     # ---- a reader that is full
 

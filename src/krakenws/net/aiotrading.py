@@ -137,8 +137,9 @@ class TradingShell(FeedShell):
             self._owed[id_].remove(wait)
             if not self._owed[id_]:
                 del self._owed[id_]
-        if commands:
-            self._keep()
+        if commands and link in self._links.values():
+            self.keep(link)
+            self._turn_soon()
         if wait.unsent and all(isinstance(end, Reply) for end in ends):
             raise ConnectionFailed(f"{wait.name}: {wait.unsent} of its requests were not sent")
         return ends

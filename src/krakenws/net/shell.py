@@ -73,6 +73,7 @@ class Link:
     Attributes:
         key: its API and access.
         looks: it is there for look-ups, not for what the user asked for.
+        keeper: what is followed only to keep the connection, or None.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Link:
         self.errand: Errand | None = None
         self.backfill: Backfill | None = None
         self.token: Token | None = None
+        self.keeper: Bound | None = None
         self.renewed = False
         self.stood = False
 
@@ -184,6 +186,21 @@ class Shell:
 
             link.backfill = Backfill(link.protocol, RestClient(self._options, self._redactor))
         link.protocol.subscribe(bound, monotonic())
+
+    @staticmethod
+    def keep(link: Link) -> None:
+        """Follow something on a private connection where nobody else does: it would be closed (v1.md 3)."""
+        if link.keeper is None and not link.protocol.routes:
+            link.keeper = Bound(OWN_TRADES, {"snapshot": False})
+            link.protocol.subscribe(link.keeper, monotonic())
+
+    @staticmethod
+    def unkeep(link: Link) -> Bound | None:
+        """Leave that to somebody else; return what was followed."""
+        keeper, link.keeper = link.keeper, None
+        if keeper is not None:
+            link.protocol.unsubscribe(keeper)
+        return keeper
 
     def _obey(self, link: Link) -> None:
         protocol = link.protocol
