@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import ssl
+import subprocess
 from shlex import split
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,30 @@ def test_tls_with_a_named_authority_works(krakenws: Command, certificates: Certi
         result = krakenws.run("ping", "--cafile", certificates.authority, *server.options)
     assert (result.code, result.err) == (0, "")
     assert server.connections[0].close_code == 1000
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl names the files of such a directory")
+def test_a_directory_of_authorities_may_stand_in_the_environment(
+    krakenws: Command, certificates: Certificates
+) -> None:
+    named = ["openssl", "x509", "-noout", "-subject_hash", "-in", certificates.authority]
+    hash_ = subprocess.run(named, capture_output=True, text=True, check=True).stdout.strip()
+    (krakenws.home / "authorities").mkdir()
+    shutil.copy(certificates.authority, krakenws.home / "authorities" / f"{hash_}.0")
+    with exchange(pongs, tls=certificates.server) as server:
+        result = krakenws.run("ping", *server.options, SSL_CERT_DIR="authorities", SSL_CERT_FILE="none")
+    assert (result.code, result.err) == (0, "")
+
+
+def test_a_file_of_authorities_counts_beside_a_directory_that_lacks_the_one(
+    krakenws: Command, certificates: Certificates
+) -> None:
+    (krakenws.home / "authorities").mkdir()
+    trustme.CA().cert_pem.write_to_path(str(krakenws.home / "authorities" / "00000000.0"))
+    both = {"SSL_CERT_DIR": "authorities", "SSL_CERT_FILE": certificates.authority}
+    with exchange(pongs, pongs, tls=certificates.server) as server:
+        result = krakenws.run("ping", *server.options, **both)
+    assert (result.code, result.err) == (0, "")
 
 
 def test_a_burst_over_tls_arrives_whole(krakenws: Command, certificates: Certificates) -> None:

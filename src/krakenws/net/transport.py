@@ -372,7 +372,8 @@ def _hashed_directory(paths: object, environ: Mapping[str, str]) -> str:
     import os
     import sys
 
-    if sys.platform in {"win32", "darwin"} or "SSL_CERT_FILE" in environ or "SSL_CERT_DIR" in environ:
+    only_a_file = "SSL_CERT_FILE" in environ and "SSL_CERT_DIR" not in environ
+    if sys.platform in {"win32", "darwin"} or only_a_file:
         return ""
     directory = getattr(paths, "capath", None) or ""
     try:
