@@ -172,26 +172,23 @@ class WebSocket:
         Nor does it look at UTF-8: one `isascii` of all messages settles it, Kraken's text being ASCII mostly.
         """
         short, long = self._text, self._text + 126
-        first, begin = len(messages), at
-        head = _two_numbers
-        try:
-            while True:
-                kind, length = head(data, at)
-                if kind == long:
-                    if length < 126:
-                        break
-                    start = at + 4
-                elif short <= kind < long:
-                    length = kind - short
-                    start = at + 2
-                else:
+        first, begin, end = len(messages), at, len(data)
+        head, last = _two_numbers, end - 4
+        while at <= last:
+            kind, length = head(data, at)
+            if kind == long:
+                if length < 126:
                     break
-                begin = at
-                at = start + length
-                messages.append(data[start:at])
-        except struct.error:
-            pass  # fewer than four bytes are left
-        if at > len(data):  # a slice stops where the data does: the last one is not whole
+                start = at + 4
+            elif short <= kind < long:
+                length = kind - short
+                start = at + 2
+            else:
+                break
+            begin = at
+            at = start + length
+            messages.append(data[start:at])
+        if at > end:  # a slice stops where the data does: the last one is not whole
             messages.pop()
             at = begin
         if not b"".join(messages[first:] if first else messages).isascii():
