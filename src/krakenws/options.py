@@ -60,5 +60,7 @@ class Options:
     """Hold orders to the rules of their pair before they are sent (core/ordercheck.py)."""
     strict: bool = False
     """Data that cannot be trusted ends the run with exit code 9."""
+    spin: bool = False
+    """Never sleep while waiting for bytes: less latency, for a core (net/poller.py)."""
     show_token: bool = False
     """Leave the token readable in transcripts."""

@@ -178,6 +178,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("dry-run", "print the frame that a command would send, and send nothing", only_argv=True),
     Option("backfill", "fill the gaps of trade streams from REST, each such row marked", field="backfill"),
     Option("strict", "untrustworthy or malformed data ends the run (exit 9)", field="strict"),
+    Option("spin", "never sleep: the lowest latency, for a whole processor core", field="spin"),
     Option("public-url", "another public endpoint", metavar="URL", parse=_text, field="public_url"),
     Option("private-url", "another private endpoint", metavar="URL", parse=_text, field="private_url"),
     Option("rest-url", "another REST endpoint", metavar="URL", parse=_text, field="rest_url"),

@@ -34,7 +34,7 @@ from krakenws.core.requests import only_validates
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import PolicyRefused, RemoteProtocolError, UsageError
-from krakenws.net.poller import READ, Poller
+from krakenws.net.poller import READ, Poller, SpinningPoller
 from krakenws.net.shell import GOODBYE_S, Shell, failure_of, has_closed, listen, prove
 from krakenws.net.stop import Stopped
 from krakenws.net.verdicts import Verdicts
@@ -168,7 +168,7 @@ class Run(Shell):
         self._left = count
         self._end_at = None if for_s is None else monotonic() + for_s
         self._numbered: dict[int, Link] = {}
-        self._poller = Poller()
+        self._poller = SpinningPoller() if options.spin else Poller()
         self._poller.watch(0, ((stop.wakeup, READ),))
         self._looker: Link | None = None
         self._streams = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Poller:
         if self._poll is None:
             return self._select(timeout_s)
         # Rounded up: a poll that returns just before its time would spin.
-        found = self._poll.poll(None if timeout_s is None else timeout_s * 1000 + 0.999)
+        found = self._poll.poll(timeout_s if not timeout_s else timeout_s * 1000 + 0.999)
         if len(found) == 1:
             return [self._keys[found[0][0]]]
         return list(dict.fromkeys(self._keys[fd] for fd, _ in found))
@@ -70,3 +71,15 @@ class Poller:
         writers = [sock.fileno() for sock, mask in every if mask & WRITE]
         found = [fd for group in select.select(readers, writers, writers, timeout_s) for fd in group]
         return list(dict.fromkeys(self._keys[fd] for fd in found))
+
+
+class SpinningPoller(Poller):
+    """Asks again and again instead of sleeping: the system need not wake it, and it takes a whole core."""
+
+    def wait(self, timeout_s: float | None) -> list[int]:
+        """Do as `Poller.wait` does."""
+        until = None if timeout_s is None else monotonic() + timeout_s
+        while not (ready := super().wait(0.0)):
+            if until is not None and monotonic() >= until:
+                break
+        return ready
