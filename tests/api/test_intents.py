@@ -12,6 +12,8 @@ import pytest
 
 import krakenws
 from krakenws.account import open_journal
+from krakenws.net import trading
+from krakenws.record import replace
 from tests.support.api import client, run, strike, updates, wait_until
 from tests.support.sandbox import running
 from tests.support.scripts import OPEN_ORDERS, accepts
@@ -246,6 +248,29 @@ def test_an_order_that_is_cancelled_while_it_is_checked_leaves_no_trace(monkeypa
     assert [row.method for row in rows()] == ["cancelAll"]
 
 
+def test_a_cancel_does_not_wait_for_the_checks_of_an_order(monkeypatch: Any) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def check(*_: object) -> None:
+        asked.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr("krakenws.net.gate.Gate.check", check)
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            first = asyncio.create_task(order(kraken))
+            await wait_until(asked.is_set)
+            await kraken.cancel_all()
+            assert server.sent("addOrder") == []
+            go_on.set()
+            await first
+
+    with exchange(private=accepts) as server:
+        run(main())
+    assert [row.method for row in rows()] == ["cancelAll", "addOrder"]
+
+
 def test_an_order_left_open_by_a_client_that_was_closed_is_settled_by_reconcile(command: Command) -> None:
     """What matters most: no order is forgotten, whoever stopped waiting for it."""
     with running(command, "--pairs", "XBT/USD") as sandbox:
@@ -323,6 +348,25 @@ def test_two_tasks_with_one_name_send_one_order() -> None:
     assert first.intent == "monday"
     assert isinstance(second, krakenws.UsageError)
     assert "the intent monday waits to be sent" in str(second)
+    assert len(server.sent("addOrder")) == 1
+
+
+def test_a_name_that_another_process_is_quicker_to_use_is_answered_with_its_verdict(monkeypatch: Any) -> None:
+    def reached(point: str) -> None:
+        if point == trading.BEFORE_ROW and len(rows()) == 1:
+            journal = open_journal()
+            journal.begin([replace(rows()[0], id="monday", named=True)])
+            journal.close()
+
+    async def main() -> list[krakenws.OrderAdded]:
+        async with client(server) as kraken:
+            first = await order(kraken, userref=7)
+            monkeypatch.setattr(trading, "reached", reached)
+            return [first, await order(kraken, userref=7, intent="monday")]
+
+    with exchange(private=accepts) as server:
+        first, second = run(main())
+    assert (second.order_id, second.intent, second.found) == (first.order_id, "monday", "journal")
     assert len(server.sent("addOrder")) == 1
 
 

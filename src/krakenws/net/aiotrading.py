@@ -112,37 +112,48 @@ class TradingShell(FeedShell):
             OutcomeUnknown: it was sent, and the client was closed before its verdict was known.
             KrakenWSError: it must not be sent: a check, the policy, the journal, credentials.
         """
-        async with self._one_by_one:
-            link = self._link(bound)
-            trading = self._open_trading()
-            if bound.entry.name in PLACING and not trading.knows(name):
-                check, waiting = self._office.check, trading.waiting
-                exposure = await self._loop.run_in_executor(self._checking, check, bound, waiting)
-                self._passed = bound, exposure
-            link = self._link(bound)  # it may have failed meanwhile
-            commands = trading.prepare(bound, name)
-            if commands and not only_validates(bound) and not self._odometer.has_recalled:
-                self._odometer.recall(trading.earlier, time_ns())
-            wait = Wait(link, bound.entry.name, len(commands) or len(requests_of(bound, str)))
-            for command in commands:
-                req_id = link.protocol.request(command.bound, monotonic())
-                trading.expect(command, req_id)
-                self._odometer.sending(command.bound, req_id, time_ns() // 1000)
-                self._expect(wait, req_id)
-            id_ = commands[0].id if commands else name
-            self._owed.setdefault(id_, []).append(wait)
+        if bound.entry.name in PLACING:
+            async with self._one_by_one:
+                await self._pass(bound, name)
+                wait, id_ = self._begin(bound, name)
+        else:  # what only takes away waits for nobody's checks
+            wait, id_ = self._begin(bound, name)
+        self._owed.setdefault(id_, []).append(wait)
         try:
             ends = await self._end_of(wait)
         finally:
             self._owed[id_].remove(wait)
             if not self._owed[id_]:
                 del self._owed[id_]
-        if commands and link in self._links.values():
-            self.keep(link)
+        if wait.numbers and wait.link in self._links.values():
+            self.keep(wait.link)
             self._turn_soon()
         if wait.unsent and all(isinstance(end, Reply) for end in ends):
             raise ConnectionFailed(f"{wait.name}: {wait.unsent} of its requests were not sent")
         return ends
+
+    async def _pass(self, bound: Bound, name: str) -> None:
+        """Let an order pass the gate, in the thread for that; one that is answered by its name need not."""
+        self._link(bound)
+        trading = self._open_trading()
+        if not trading.knows(name):
+            check, waiting = self._office.check, trading.waiting
+            exposure = await self._loop.run_in_executor(self._checking, check, bound, waiting)
+            self._passed = bound, exposure
+
+    def _begin(self, bound: Bound, name: str) -> tuple[Wait, str]:
+        """Put a command on its way; return who waits for it, and what it is called."""
+        link, trading = self._link(bound), self._open_trading()
+        commands = trading.prepare(bound, name)
+        if commands and not only_validates(bound) and not self._odometer.has_recalled:
+            self._odometer.recall(trading.earlier, time_ns())
+        wait = Wait(link, bound.entry.name, len(commands) or len(requests_of(bound, str)))
+        for command in commands:
+            req_id = link.protocol.request(command.bound, monotonic())
+            trading.expect(command, req_id)
+            self._odometer.sending(command.bound, req_id, time_ns() // 1000)
+            self._expect(wait, req_id)
+        return wait, commands[0].id if commands else name
 
     def _open_trading(self) -> Trading:
         if self._trading is None:
