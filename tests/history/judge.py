@@ -65,6 +65,8 @@ class _Judge:
         for sent in self._world.sent:
             if sent.key is None or sent.key not in self._rows:
                 yield f"{sent.method} {sent.message['reqid']} of process {sent.pid} left without a row"
+            elif not sent.is_durable:
+                yield f"{sent.method} {sent.key} left before its row was on the disk"
         for key, times in Counter(sent.key for sent in self._world.sent if sent.key).items():
             if times > 1:
                 yield f"intent {key} left {times} times"

@@ -58,6 +58,7 @@ class Sent:
 
     Attributes:
         key: the intent's name and part, by the journal at the time it left; None if it had no row.
+        is_durable: whether that row was written through to the disk, as far as SQLite was told to.
         lines: what the exchange's account says that it did; None if it did not arrive (yet).
         arrived_us: when it did.
     """
@@ -67,6 +68,7 @@ class Sent:
         self.message = message
         self.method: str = message["event"]
         self.key = key
+        self.is_durable = False
         self.lines: list[dict[str, Any]] | None = None
         self.arrived_us: int | None = None
 
@@ -204,6 +206,7 @@ class Wire:
             return
         found = world.rows("WHERE pid = ? AND req_id = ?", self.link.process.pid, str(message["reqid"]))
         sent = Sent(self.link.process.pid, message, found[0][:2] if len(found) == 1 else None)
+        sent.is_durable = self.link.process.writes_through
         world.sent.append(sent)
         fault = "" if world.calm else random.choice(REQUEST_FAULTS)
         if fault == "cut before":
@@ -448,6 +451,12 @@ class Process:
     def _request(self, commands: Sequence[Any]) -> None:
         for command in commands:
             self.trading.expect(command, self.main.protocol.request(command.bound, self.world.now))
+
+    @property
+    def writes_through(self) -> bool:
+        """Whether SQLite waited for the disk when this process wrote last: that is `FULL`, at least."""
+        database = self._state._database
+        return database is not None and database.execute("PRAGMA synchronous").fetchone()[0] >= 2
 
     # ---- life and death
 
