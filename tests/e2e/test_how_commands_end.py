@@ -530,7 +530,9 @@ def test_a_signal_with_an_order_on_its_way_is_6(trader: Command, end: str) -> No
         getattr(process, end)()
         result = process.finish()
     assert result.code == 6
-    assert "unknown" in result.sentence
+    waited, outcome = result.err.splitlines()
+    assert "a second signal leaves without it" in waited
+    assert "outcome unknown" in outcome
     assert len(server.sent("addOrder")) == 1
 
 
