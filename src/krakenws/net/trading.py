@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     """Raises `PolicyRefused` if commands must not leave: others may have sent something since the check."""
 
 _REMEMBERED = 64
+"""Commands with a verdict, of which a late answer is recognised."""
 BEFORE_ROW, ROW, LEFT, ANSWERED, SETTLED = "before row", "row", "left", "answered", "settled"
 RECONCILE = "'krakenws reconcile' looks again"
 _FORGOTTEN_NS = 60 * 1_000_000_000
@@ -143,6 +144,7 @@ class Trading:
         self._confirm = confirm
         self._unsent: list[Command] = []
         self._commands: dict[int, Command] = {}
+        self._ended: dict[int, Command] = {}
         self._told: list[Event] = []
         self._begun = False
         self._marks: set[str] = set()
@@ -218,6 +220,7 @@ class Trading:
     def expect(self, command: Command, req_id: int) -> None:
         """A command waits for its connection, under this number."""
         self._commands[req_id] = command
+        self._ended.pop(req_id, None)
 
     def give_up(self, req_id: int) -> None:
         """A command is not to be sent any more."""
@@ -304,8 +307,8 @@ class Trading:
     @property
     def owed(self) -> list[Intent]:
         """The intents of this run that have left and have no verdict yet."""
-        sent = [command.intent for command in self._commands.values() if command.intent]
-        return [*(intent for intent in sent if intent.state == OPEN), *self.look_ups.adopted]
+        sent = [command.intent for command in self._commands.values() if command.intent is not None]
+        return [*sent, *self.look_ups.adopted]
 
     def owed_in_words(self) -> list[tuple[str, str]]:
         """Return what each of `owed` is called, and what to do about it."""
@@ -324,14 +327,15 @@ class Trading:
     @property
     def busy(self) -> bool:
         """Whether a verdict is owed or to be told."""
-        return bool(self._told or self.look_ups or self.owed)
+        sent = (command.intent is not None for command in self._commands.values())
+        return bool(self._told or self.look_ups or any(sent))
 
     def heed(self, events: Sequence[Update | Event]) -> list[Update | Event]:
         """Return what is to be told of what happened: verdicts in place of answers."""
         told: list[Update | Event] = []
         for event in events:
             if isinstance(event, Reply | Rejected | Unanswered):
-                command = self._commands.get(event.req_id)
+                command = self._commands.get(event.req_id) or self._ended.get(event.req_id)
                 if command is not None and command.bound.entry.name == event.method:
                     told += self._answered(command, event)
                     continue
@@ -383,19 +387,16 @@ class Trading:
             what = " ".join(filter(None, (str(intent.result.get("order_id", "")), intent.error)))
             self._note(f"{named(intent)}: {intent.state}{what and f', {what}'} (found: {intent.found})")
         self.look_ups.end(intent)
-        for command in self._commands.values():
+        for number, command in [*self._commands.items(), *self._ended.items()]:
             if command.intent is not None and command.intent.is_same(intent):
                 command.intent = intent
+                self._commands.pop(number, None)
+                self._ended[number] = command  # a late answer finds it
+        while len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
         if not self.owed:
             self._stop.release()
-            self._tidy()
         return told_of(intent)
-
-    def _tidy(self) -> None:
-        """Of commands that ended, keep the last: a late answer finds them. All that left have ended."""
-        ended = [number for number, command in self._commands.items() if command.intent is not None]
-        for number in ended[:-_REMEMBERED]:
-            del self._commands[number]
 
     # ---- names used before
 
