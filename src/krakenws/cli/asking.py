@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import lru_cache
 from json import JSONDecoder
 
-from krakenws.cli.parser import entries, look_up, parse
+from krakenws.cli.parser import LISTED, entries, look_up, parse
 from krakenws.core.catalog import CHANNEL, bind, bind_texts, canonical, find, shown
 from krakenws.core.intents import NAMES, is_name
 from krakenws.errors import KrakenWSError, UsageError
@@ -58,7 +58,7 @@ class Mistake(KrakenWSError):
     exit_code = UsageError.exit_code
 
     def __init__(self, message: str, id_: CallerId, error: KrakenWSError | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message.replace(LISTED, "help lists them"))
         self.id = id_
         if error is not None:
             self.exit_code, self.retryable = error.exit_code, error.retryable

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from krakenws.cli.options import Option, Setting, Settings
     from krakenws.cli.tools import Tool
 
+LISTED = "krakenws --help lists them"
+"""Where names are found that were meant."""
+
 
 @record
 class Feed:
@@ -73,7 +76,7 @@ def look_up(name: str, api: int | None) -> tuple[Entry | None, Tool | None]:
     raise UsageError(
         f"there is no command {shown(name)}{where}; did you mean {meant}?"
         if meant
-        else f"there is no command {shown(name)}{where}: krakenws --help lists them"
+        else f"there is no command {shown(name)}{where}: {LISTED}"
     )
 
 
@@ -168,7 +171,7 @@ class _Reader:
         while letters:
             option = next((option for option in OPTIONS if option.short == letters[0]), None)
             if option is None:
-                raise UsageError(f"there is no option -{letters[0]}; krakenws --help lists them")
+                raise UsageError(f"there is no option -{letters[0]}; {LISTED}")
             if option.parse is not None:
                 self._set(option, letters[1:].removeprefix("=") or None)
                 return
@@ -213,8 +216,7 @@ def unknown_option(word: str, names: Sequence[str]) -> UsageError:
     known = [*names, *(option.name for option in OPTIONS)]
     meant = nearest(name, known)
     return UsageError(
-        f"there is no option --{shown(name)}"
-        + (f"; did you mean --{meant}?" if meant else ": krakenws --help lists them")
+        f"there is no option --{shown(name)}" + (f"; did you mean --{meant}?" if meant else f": {LISTED}")
     )
 
 

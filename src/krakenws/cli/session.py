@@ -288,6 +288,7 @@ _HELP = """\
 A line is a command in the words of the command line, or a JSON object; id=TEXT is carried by its answers.
   ticker XBT/USD id=t1
   {"id": "t1", "do": "ticker", "pair": ["XBT/USD"]}
+intent=NAME names a trading command: used again, it is answered with the first verdict, and nothing is sent.
 unsubscribe NAME …   end what NAME … began
 status               connections, and what you follow
 help [NAME]          this, or what NAME takes

@@ -132,6 +132,7 @@ TOOLS: tuple[Tool, ...] = (
         (
             "a line is a command in the words of the command line, or a JSON object: docs/session.md",
             "its answers carry the line's id=TEXT; unsubscribe NAME …, status, help and quit are its own",
+            "intent=NAME in a line names a trading command, as --intent does on the command line",
             "connections are opened when first needed, and kept; a wrong line is answered by an error",
             "the end of standard input waits for open answers and leaves",
         ),

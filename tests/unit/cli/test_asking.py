@@ -133,6 +133,7 @@ def test_patterns_are_expanded() -> None:
         ('{"do":"ping","do":"quit"}', "no JSON object: do is given twice"),
         ('{"do":"ping","reqid":NaN}', "NaN is no number"),
         ("[" * 3 + "]" * 3, "this line is a JSON list"),
+        ("hello", "there is no command hello: help lists them"),
         ('{"do":' + "[" * 5000 + "]" * 5000 + "}", "nested too deeply"),
         ({"id": 1}, "needs one of"),
         ({"do": "ping", "event": "ping"}, "needs one of"),
