@@ -42,7 +42,16 @@ CHECKS = 3
 
 
 class Sizes(NamedTuple):
-    """How long a run takes."""
+    """How long a run takes.
+
+    Attributes:
+        rounds: how often every contest is held.
+        flood_s: how long a flood keeps a contestant busy.
+        paced_s: how long frames come at thousands a second; slow_s: at 150 a second.
+        starts: how often a round starts each command.
+        trips: questions in a turn of round trips.
+        soak: updates of a thousand books.
+    """
 
     rounds: int
     flood_s: float
