@@ -86,6 +86,7 @@ FAULTS: list[dict[str, Any]] = [
     {"fault": "bad_checksum", "channel": "book", "times": 1},
     {"fault": "reset", "times": 1},
     {"fault": "close", "code": 1001, "times": 1},
+    {"fault": "truncate", "channel": "book", "times": 1},
 ]
 
 

@@ -164,6 +164,40 @@ def test_a_lost_answer_ends_as_on_the_command_line(command: Command, home: Path,
     assert told_of(rows()) == before
 
 
+TROUBLE: list[dict[str, Any]] = [
+    {"fault": "refuse", "method": "addOrder", "error": "EOrder:Insufficient funds"},
+    {"fault": "refuse", "method": "addOrder", "error": "EGeneral:Internal error"},
+    {"fault": "lose_answer", "method": "addOrder"},
+    {"fault": "accept_then_cut", "method": "addOrder"},
+    {"fault": "invalid_session"},
+]
+
+
+@pytest.mark.parametrize("rule", TROUBLE, ids=lambda rule: "{fault} {error}".format(**{"error": "", **rule}))
+def test_an_order_in_trouble_ends_as_on_the_command_line(
+    command: Command, home: Path, rule: dict[str, Any]
+) -> None:
+    (home / "WS_Token").unlink()
+
+    async def main() -> int:
+        options = krakenws.Options(ack_timeout_s=1.0, look_ups_s=(0.5, 2.0))
+        async with krakenws.connect(sandbox=sandbox.told["public"], options=options) as kraken:
+            try:
+                await order(kraken)
+            except krakenws.KrakenWSError as error:
+                return error.exit_code
+            return 0
+
+    with running(command, "--pairs", "XBT/USD") as sandbox:
+        strike(sandbox, {**rule, "times": 1})
+        code = run(main())
+        strike(sandbox, {**rule, "times": 1})
+        shown = sandbox.run(" ".join((*TYPED, "--ack-timeout 1s --look-ups 500ms,2s")))
+    assert code == shown.code, shown.err
+    ours, theirs = rows()
+    assert (ours.state, ours.found, ours.error) == (theirs.state, theirs.found, theirs.error)
+
+
 def test_the_row_of_an_order_is_in_the_journal_before_its_frame_leaves() -> None:
     found: list[str] = []
 
