@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from json import loads
 from time import time_ns
 
-from krakenws.core.intents import OPEN, REJECTED, SETTLED
+from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, SETTLED, UNKNOWN
 from krakenws.errors import CredentialsError
 from krakenws.journal import Journal
 from krakenws.state import State, next_nonce
@@ -12,10 +13,10 @@ from krakenws.state import State, next_nonce
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from krakenws.core.exposure import Exposure
     from krakenws.core.inquiry import Question
-    from krakenws.core.intents import Intent
     from krakenws.core.policy import Verdict
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from krakenws.net.trading import Check, Command, Confirm, Signals, Trading
     from krakenws.options import Options
 
+_NOT_REJECTED = (OPEN, UNKNOWN, ACCEPTED, SETTLED)
 _REMEMBERED_NS = 30 * 86400 * 1_000_000_000
 
 
@@ -101,34 +103,34 @@ class History:
 
     def __init__(self, journal: Journal, endpoint: str, account: str) -> None:
         self._journal = journal
-        self._endpoint = endpoint
-        self._account = account
+        self._of = endpoint, account
 
     def sent_since(self, since_ns: int) -> list[Exposure]:
         """Return what was sent since then and not rejected."""
-        return [_exposure(intent) for intent in self._placed(since_ns) if intent.state != REJECTED]
+        rows = self._placed(("method", "sent", "exposure"), _NOT_REJECTED, since_ns)
+        return [_exposure(*row) for row in rows]
 
     def last_verdicts(self, count: int) -> list[Verdict]:
         """Return how the last orders ended, newest first; of the last thirty days."""
         from krakenws.core.policy import Verdict
 
-        placed = self._placed(time_ns() - _REMEMBERED_NS)
-        ended = [intent for intent in placed if intent.state not in {OPEN, SETTLED}]
-        return [Verdict(intent.state, intent.created_ns) for intent in ended[::-1][:count]]
+        since_ns = time_ns() - _REMEMBERED_NS
+        rows = self._placed(("state", "created_ns"), (ACCEPTED, REJECTED, UNKNOWN), since_ns, count)
+        return [Verdict(*row) for row in rows]
 
     def opened_since(self, since_ns: int) -> int:
         """Return how many new orders were sent since then and not rejected."""
-        placed = self._placed(since_ns)
-        return sum(intent.method == "addOrder" and intent.state != REJECTED for intent in placed)
+        rows = self._placed(("method",), _NOT_REJECTED, since_ns)
+        return sum(method == "addOrder" for (method,) in rows)
 
-    def _placed(self, since_ns: int) -> list[Intent]:
+    def _placed(
+        self, columns: Sequence[str], states: Sequence[str], since_ns: int, newest: int | None = None
+    ) -> list[tuple[Any, ...]]:
         from krakenws.core.v1_entries import PLACING
 
-        return [
-            intent
-            for intent in self._journal.since(since_ns)
-            if intent.method in PLACING and intent.is_of(self._endpoint, self._account)
-        ]
+        return self._journal.look_up(
+            columns, methods=PLACING, states=states, of=self._of, since_ns=since_ns, newest=newest
+        )
 
 
 def confirming(gate: Gate, history: History) -> Confirm:
@@ -144,14 +146,14 @@ def confirming(gate: Gate, history: History) -> Confirm:
     return confirm
 
 
-def _exposure(intent: Intent) -> Exposure:
+def _exposure(method: str, sent: str, exposure: str) -> Exposure:
     """Return what an order came to at most; one that was sent without a policy is weighed now."""
     from krakenws.core.catalog import Bound, find
     from krakenws.core.exposure import Exposure, Sizing
     from krakenws.core.v1_entries import ENTRIES
 
-    if intent.exposure:
-        return Exposure(**intent.exposure)
-    entry = find(ENTRIES, intent.method)
+    if known := loads(exposure):
+        return Exposure(**known)
+    entry = find(ENTRIES, method)
     assert entry is not None  # noqa: S101 - of `PLACING`
-    return Sizing(Bound(entry, dict(intent.sent))).exposure(None)
+    return Sizing(Bound(entry, loads(sent))).exposure(None)

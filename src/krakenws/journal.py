@@ -22,7 +22,7 @@ from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, SETTLED, UNKNOWN, In
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from krakenws.state import State
@@ -81,8 +81,7 @@ class Journal:
             if instead_of:
                 query = f"DELETE FROM intents WHERE id = ? AND {_OVER}"  # noqa: S608 - as below
                 database.execute(query, (instead_of,))
-            marks = ",".join("?" * len(rows[0]))
-            database.executemany(f"INSERT INTO intents VALUES ({marks})", rows)  # noqa: S608 - as below
+            database.executemany(f"INSERT INTO intents VALUES ({_marks(rows[0])})", rows)  # noqa: S608 - as below
 
         self._state.transaction(insert)
 
@@ -120,14 +119,43 @@ class Journal:
         """Return the intents from a time on (nanoseconds since 1970), oldest first."""
         return self._select("WHERE created_ns >= ? ORDER BY created_ns, id, part", (since_ns,))
 
+    def look_up(
+        self,
+        columns: Sequence[str],
+        *,
+        methods: Collection[str],
+        states: Collection[str],
+        of: tuple[str, str],
+        since_ns: int,
+        newest: int | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """Return some columns of some rows, newest first: a policy asks of each order, and days have many.
+
+        Args:
+            columns: names of `Intent`; what is a mapping there is JSON text here.
+            methods: only these commands,
+            states: in one of these states,
+            of: of this endpoint and account, as `Intent.is_of` has it,
+            since_ns: from this time on.
+            newest: at most so many.
+        """
+        endpoint, account = of
+        query = (
+            f"SELECT {','.join(columns)} FROM intents WHERE created_ns >= ?"  # noqa: S608 - as below
+            f" AND method IN ({_marks(methods)}) AND state IN ({_marks(states)})"
+            " AND endpoint = ? AND (account IN ('', ?) OR ? = '') ORDER BY created_ns DESC LIMIT ?"
+        )
+        limit = -1 if newest is None else newest
+        values = (since_ns, *methods, *states, endpoint, account, account, limit)
+        return self._state.transaction(lambda database: database.execute(query, values).fetchall())
+
     def claimed(self, order_ids: Iterable[str]) -> set[str]:
         """Return those of some orders that are known to be an intent's."""
         wanted = list(order_ids)
 
         def select(database: sqlite3.Connection) -> set[str]:
-            marks = ",".join("?" * len(wanted))
             # The condition beside it lets SQLite use the index.
-            query = f"SELECT order_id FROM intents WHERE order_id <> '' AND order_id IN ({marks})"  # noqa: S608
+            query = f"SELECT order_id FROM intents WHERE order_id <> '' AND order_id IN ({_marks(wanted)})"  # noqa: S608
             return {row[0] for row in database.execute(query, wanted)}
 
         return self._state.transaction(select) if wanted else set()
@@ -144,6 +172,10 @@ class Journal:
 
 
 _COLUMNS: tuple[str, ...] = Intent.__match_args__
+
+
+def _marks(values: Collection[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _json(value: Mapping[str, Any]) -> str:

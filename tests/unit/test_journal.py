@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import krakenws.state
+from krakenws.account import History
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError
 from krakenws.errors import PolicyRefused, SinkError
 from krakenws.journal import KEPT_NS, Journal
@@ -172,6 +174,31 @@ def test_of_two_that_look_at_once_only_one_gets_the_last_place(tmp_path: Path) -
     with ThreadPoolExecutor() as pool:
         won = [*pool.map(race, "ab")]
     assert sum(won) == 20
+
+
+def test_a_policy_is_told_of_the_orders_of_its_account_newest_first(journal: Journal) -> None:
+    for at, (name, state) in enumerate((("a", ACCEPTED), ("b", REJECTED), ("c", OPEN), ("d", ACCEPTED)), 1):
+        one = replace(intent(name, at_ns=at), exposure={"pair": "XBT/USD", "volume": name, "notional": "1"})
+        journal.begin([one])
+        if state != OPEN:
+            journal.settle(replace(one, state=state))
+    journal.begin([replace(intent("token only", at_ns=9), account="")])
+    journal.begin([replace(intent("cancel", at_ns=9), method="cancelAll")])
+    journal.begin([replace(intent("other key", at_ns=9), account="other")])
+    journal.begin([replace(intent("other exchange", at_ns=9), endpoint="wss://y")])
+    history = History(journal, "wss://x", "key")
+    sent = history.sent_since(2)
+    assert [(one.pair, one.volume) for one in sent] == [
+        ("XBT/USD", "0.01"),
+        ("XBT/USD", "d"),
+        ("XBT/USD", "c"),
+    ]
+    assert history.opened_since(2) == 3
+    assert history.last_verdicts(2) == [], "they are of long ago"
+    recent = replace(intent("now", at_ns=time.time_ns()))
+    journal.begin([recent])
+    journal.settle(replace(recent, state=REJECTED))
+    assert [one.outcome for one in history.last_verdicts(2)] == [REJECTED]
 
 
 def test_a_file_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
