@@ -120,7 +120,8 @@ class Switchboard:
     def attend(self, now: float) -> None:
         """Look at the lines that came, and at what could not leave in time."""
         self.run.forget()
-        if self._commands:
+        due = self._next_due()
+        if due is not None and now >= due:
             self._withdraw(now)
         busy, self._busy = self._busy, {}
         for caller in busy:
@@ -132,6 +133,10 @@ class Switchboard:
         """Return when `attend` has something to do although nothing happens, in monotonic seconds."""
         if self._busy:
             return 0.0
+        return self._next_due()
+
+    def _next_due(self) -> float | None:
+        """Return until when a command may still leave; the oldest come first."""
         return next((command.due for command in self._commands.values() if command.due is not None), None)
 
     def ready(self, key: int) -> None:
@@ -255,7 +260,8 @@ class Switchboard:
         for caller in [*self.callers]:
             if caller.settled:
                 caller.settled = False
-                self._busy[caller] = None
+                if caller.lines.whole or caller.ended:
+                    self._busy[caller] = None
             if caller.has_news:
                 self._telling(caller, caller.flush)
 
