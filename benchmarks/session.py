@@ -117,7 +117,7 @@ class Pings(RoundTrip):
 
 
 class Orders(RoundTrip):
-    """`addOrder validate=true` to the sandbox; the session also checks it, and writes it to its journal."""
+    """`addOrder validate=true` to the sandbox; the session also holds it to the rules of its pair."""
 
     name = "session addOrder"
     contestants = ("session", "session --listen", "socket")
