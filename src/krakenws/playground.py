@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 """Where `krakenws sandbox` listens unless told otherwise."""
+DEFAULT_URL = f"ws://{DEFAULT_HOST}:{DEFAULT_PORT}"
 _LOOK_S = 0.5
 _START_S = 30.0
 _STOP_S = 5.0
@@ -167,4 +168,4 @@ def _listening() -> str:
             f"what listens on {DEFAULT_HOST}:{DEFAULT_PORT} is no sandbox exchange, or one with TLS;"
             " give the address of one with --sandbox=URL"
         )
-    return f"ws://{DEFAULT_HOST}:{DEFAULT_PORT}"
+    return DEFAULT_URL

@@ -164,6 +164,17 @@ def test_a_dry_run_prints_the_frame_and_opens_nothing(refusing: Command) -> None
     assert refusing.run(*f"{ADD} price=70000.123 volume=0.01 --dry-run".split()).code == 2
 
 
+def test_a_dry_run_in_the_sandbox_is_held_to_the_sandboxs_pairs(krakenws: Command) -> None:
+    with running(krakenws, "--pairs", "XBT/USD") as sandbox:
+        place = f"--sandbox={sandbox.told['public']}"
+        words = [*GOOD.split(), place, "--dry-run", "-oraw"]
+        assert "there is no list of pairs" in krakenws.run(*words).err, "nobody is asked for one"
+        assert krakenws.run("pairs", place).code == 0
+        assert krakenws.run(*words).sentence == "dry run: nothing was sent"
+        wrong = krakenws.run(*f"{ADD} price=70000.123 volume=0.01".split(), place, "--dry-run")
+        assert (wrong.code, "the nearest legal prices are" in wrong.err) == (2, True)
+
+
 def test_a_dry_run_is_of_commands_and_needs_no_token(krakenws: Command) -> None:
     result = krakenws.run("ticker", "XBT/USD", "--dry-run")
     assert result.code == 2

@@ -31,12 +31,17 @@ _EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor", "guard", "reconcile", "se
 
 def run(context: Context, feeds: Sequence[Feed]) -> int:
     """Run what was typed, against Kraken or a sandbox exchange; return the exit code."""
-    tool = feeds[0].tool
+    tool, sandbox = feeds[0].tool, context.settings.get("sandbox")
     if context.settings.get("dry_run"):
         from krakenws.cli.orders import run_dry
 
+        if sandbox is not None:
+            from krakenws.playground import DEFAULT_URL, Playground
+
+            context.play(
+                Playground(str(sandbox) or DEFAULT_URL, context.note)
+            )  # not entered: nobody is asked
         return run_dry(context, feeds)
-    sandbox = context.settings.get("sandbox")
     if sandbox is None or (tool is not None and tool.name not in _EXCHANGE_TOOLS):
         return _run_tool(context, tool, feeds[0].words) if tool else run_feeds(context, feeds)
     from krakenws.playground import Playground
