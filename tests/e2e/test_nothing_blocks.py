@@ -27,7 +27,7 @@ RESOLVER = """
 import os, socket, sys, time
 resolve = socket.getaddrinfo
 def hang(host, *more, **options):
-    if not host.endswith(".invalid"):
+    if not os.fsdecode(host).endswith(".invalid"):
         return resolve(host, *more, **options)
     os.write(2, b"resolving\\n")
     until = time.monotonic() + 60
