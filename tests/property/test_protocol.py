@@ -17,7 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from krakenws.core.book import Book
 from krakenws.core.catalog import bind, find
-from krakenws.core.events import Answered, Disconnected, Gap, Pong, Refused, Subscribed, Update
+from krakenws.core.events import (
+    Answered,
+    Disconnected,
+    Gap,
+    Pong,
+    Refused,
+    Subscribed,
+    Unanswered,
+    Update,
+)
 from krakenws.core.pacing import Budget
 from krakenws.core.protocol import CONNECT, ClientProtocol
 from krakenws.core.subscription import LIVE
@@ -138,6 +147,7 @@ class Conversation(RuleBasedStateMachine):
         self.requested: set[int] = set()
         self.left: list[int] = []
         self.ended: list[int] = []
+        self.overdue: set[int] = set()
         self.streaming: set[Key] = set()
         self.broken: set[Key] = set()
         self.resyncs: dict[Key, float] = {}
@@ -148,7 +158,13 @@ class Conversation(RuleBasedStateMachine):
         for event in events:
             if isinstance(event, Answered | Pong):
                 assert event.req_id is not None
+                if event.req_id in self.overdue:  # evidence, after its end
+                    assert not isinstance(event, Unanswered)
+                    self.overdue.remove(event.req_id)
+                    continue
                 self.ended.append(event.req_id)
+                if isinstance(event, Unanswered):
+                    self.overdue.add(event.req_id)
             elif isinstance(event, Update):
                 key = event.route.channel, event.route.symbol
                 assert key not in self.broken, "data after a break without a gap before it"
