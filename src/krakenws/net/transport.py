@@ -287,23 +287,31 @@ class Transport:
         return data if self._tls is None or data == b"" else self._decrypt(data)
 
     def _decrypt(self, data: bytes | None) -> bytes | None:
-        import ssl
+        """Take what the socket had; return as `read` does.
 
-        assert self._tls is not None and self._incoming is not None  # noqa: S101, PT018 - by the phase
+        To ask for more than there is raises, which takes longer than a record does: only what is there is
+        asked for. It may be half a record.
+        """
+        tls, incoming = self._tls, self._incoming
+        assert tls is not None and incoming is not None  # noqa: S101, PT018 - by the phase
         if data is None:
             return None
-        self._incoming.write(data)
-        read = self._tls.read
+        incoming.write(data)
         parts = []
         try:
-            while part := read(_READ_BYTES):
+            while incoming.pending or tls.pending():
+                part = tls.read(_READ_BYTES)
+                if not part:
+                    self.cause = "the other side ended the connection"
+                    break
                 parts.append(part)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:
-            self.cause = f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
-        else:
-            self.cause = "the other side ended the connection"
+        except OSError as error:  # as all errors of TLS are
+            import ssl
+
+            if not isinstance(error, ssl.SSLError):
+                raise
+            if not isinstance(error, ssl.SSLWantReadError):
+                self.cause = f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
         self._pass_on_tls()
         if parts:
             return parts[0] if len(parts) == 1 else b"".join(parts)
