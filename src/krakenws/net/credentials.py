@@ -111,7 +111,8 @@ class Credentials:
         """Return the first token that is kept somewhere, or None.
 
         Raises:
-            CredentialsError: the first place that should have one holds something else.
+            CredentialsError: the first place that should have one holds something else, or others can read
+                the file and it is not called `WS_Token`.
         """
         if self._token_file is not None:
             return self._from_file(self._token_file)
@@ -164,9 +165,7 @@ class Credentials:
             )
         text, exposed = _read(path)
         if exposed:
-            raise CredentialsError(
-                f"the key file {path} can be read by others: run {_chmod(path)}, then try again"
-            )
+            raise _exposed("key", path)
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) != 2:
             raise CredentialsError(
@@ -198,6 +197,8 @@ class Credentials:
 
     def _from_file(self, path: str) -> Token:
         text, exposed = _read(path)
+        if exposed and os.path.basename(path) != TOKEN_FILE:  # the original's users have such a one
+            raise _exposed("token", path)
         warning = f"{path} can be read by others: run {_chmod(path)}" if exposed else ""
         return self._token(text.strip(), f"the file {path}", warning)
 
@@ -248,6 +249,12 @@ def _read(path: str) -> tuple[str, bool]:
         raise CredentialsError(f"{path} is too long for a file of secrets: name the right file")
     exposed = os.name == "posix" and stat.S_ISREG(mode) and bool(mode & 0o077)
     return data.removeprefix(_BOM).decode("utf-8", "replace"), exposed
+
+
+def _exposed(what: str, path: str) -> CredentialsError:
+    return CredentialsError(
+        f"the {what} file {path} can be read by others: run {_chmod(path)}, then try again"
+    )
 
 
 def _chmod(path: str) -> str:

@@ -235,6 +235,13 @@ def test_a_token_file_that_others_can_read_is_warned_of(places: Places, mode: in
     assert not places.credentials().find_token().warning
 
 
+def test_a_token_file_of_another_name_that_others_can_read_is_refused(places: Places) -> None:
+    path = _write(places.working / "mine", "CANARY-mine", 0o640)
+    assert f"run chmod 600 {path}, then" in str(_failure(places.credentials(token_file=path)))
+    path.chmod(0o600)
+    assert places.credentials(token_file=path).find_token().text.reveal() == "CANARY-mine"
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o644])
 def test_a_key_file_that_others_can_read_is_refused(places: Places, mode: int, rest: ScriptedRest) -> None:
     path = _write(places.config / "my key", f"{KEY}\n{SECRET}\n", mode)
