@@ -17,7 +17,7 @@ from functools import lru_cache
 from json import JSONDecoder
 
 from krakenws.cli.parser import LISTED, entries, look_up, parse
-from krakenws.core.catalog import CHANNEL, bind, bind_texts, canonical, find, shown
+from krakenws.core.catalog import CHANNEL, bind, bind_texts, canonical, find, nearest, shown
 from krakenws.core.intents import NAMES, is_name
 from krakenws.errors import KrakenWSError, UsageError
 from krakenws.record import record, replace
@@ -162,7 +162,13 @@ def _meant_by(words: list[str], id_: CallerId, patterns: Callable[[int], Expand]
         if words[1:]:
             raise UsageError(f"{verb} takes no words: {shown(words[1])}")
         return Asked(id_, verb)
-    line = parse(words[1:] if verb == STOP else words)
+    try:
+        line = parse(words[1:] if verb == STOP else words)
+    except UsageError:
+        meant = nearest(verb, [*OWN, *(entry.name for entry in entries())])
+        if verb not in OWN and meant in OWN:
+            raise UsageError(f"there is no command {shown(words[0])}; did you mean {meant}?") from None
+        raise
     beyond = next((name for name in line.settings if name != "api"), "")
     if beyond:
         raise UsageError(
