@@ -34,7 +34,7 @@ _PAIRS = (
     *("DOT/USD", "LINK/USD", "BCH/USD", "ATOM/USD", "UNI/USD"),
 )
 """Each has a rate counter of its own, and a validated order counts as well."""
-_ORDER = '"type":"buy","ordertype":"limit","price":"1","volume":"100","validate":"true"'
+_ORDER = '"type":"buy","ordertype":"limit","price":"1","validate":"true"'
 
 
 class RoundTrip(Contest):
@@ -150,7 +150,11 @@ class Orders(RoundTrip):
             yield
 
     def _line(self, number: int) -> str:
-        return f'{{"id":{number},"do":"addOrder","pair":"{next(self._pairs)}",{_ORDER}}}'
+        return f'{{"id":{number},"do":"addOrder",{self._order(number)}}}'
+
+    def _order(self, number: int) -> str:
+        """Return an order that was not sent before: a line that is known again costs less."""
+        return f'{_ORDER},"volume":"{100 + number % 5000 / 1000:.3f}","pair":"{next(self._pairs)}"'
 
     def open(self, who: str) -> AbstractContextManager[Ask]:
         """Start a contestant."""
@@ -159,11 +163,11 @@ class Orders(RoundTrip):
         if who == "session --listen":
             return self._served()
         token = token_of(self._told)
-        head = f'{{"event":"addOrder","token":"{token}",{_ORDER}'
+        head = f'{{"event":"addOrder","token":"{token}"'
         return _asking(
             Socket(self._told["private"]),
             lambda number: (
-                f'{head},"pair":"{next(self._pairs)}","reqid":{number}}}',
+                f'{head},{self._order(number)},"reqid":{number}}}',
                 b'"addOrderStatus"',
             ),
         )

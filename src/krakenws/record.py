@@ -39,18 +39,21 @@ def record(cls: type[T]) -> type[T]:
             name for base in reversed(cls.__mro__) for name in base.__dict__.get("__annotations__", ())
         )
     )
-
+    count = len(names)
     required = frozenset(name for name in names if not hasattr(cls, name))
 
     def __init__(self: T, *values: object, **named: object) -> None:  # noqa: N807
-        if len(values) > len(names):
-            raise TypeError(f"{cls.__name__} takes {len(names)} values, not {len(values)}")
+        if len(values) == count and not named:  # nothing can be wrong
+            self.__dict__.update(zip(names, values, strict=False))
+            return
+        if len(values) > count:
+            raise TypeError(f"{cls.__name__} takes {count} values, not {len(values)}")
         state = dict(zip(names, values, strict=False))
         for name, value in named.items():
             if name not in names or name in state:
                 raise TypeError(f"{cls.__name__} has no field {name!r}, or was given it twice")
             state[name] = value
-        if not required <= state.keys():
+        if len(state) < count and not required <= state.keys():
             missing = next(name for name in names if name in required - state.keys())
             raise TypeError(f"{cls.__name__} needs a value for {missing!r}")
         self.__dict__.update(state)

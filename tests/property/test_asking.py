@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krakenws.cli.asking import LONGEST_ID, START, Asked, Mistake, is_blank, read_line
+from krakenws.cli.asking import LONGEST_ID, START, Asked, Mistake, Reader, is_blank, read_line
 from krakenws.cli.parser import entries
 from krakenws.core.catalog import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IDS = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1, max_size=LONGEST_ID)
 NAMES = [entry.name for entry in entries() if not entry.explicit]
@@ -95,3 +98,38 @@ def test_every_example_of_the_catalog_means_the_same_in_words_and_in_json() -> N
                 assert asked.bound.values == expected.values
             seen += 1
     assert seen > 15
+
+
+LINES = st.sampled_from(
+    [
+        *('{{"id":{id},"do":"ping"}}', '{{"id": {id}, "do": "ping"}}', '{{"id":1,"id":{id},"do":"ping"}}'),
+        *('{{"id":{id},"do":"ticker","pair":"*/USD"}}', '{{"id":{id},}}', '{{"id":{id},"do":"status"}} x'),
+        *(
+            "ping id={id}",
+            "ping id=a id={id}",
+            "{{}} id={id}",
+            '{{"do":"ping"}} id={id}',
+            '"do":"ping"}} id={id}',
+        ),
+        *("# ping id={id}", 'ping "id={id}', "ticker XBT/USD id={id}", "ping id={id} 5", " id={id}", "{id}"),
+        *('"addOrder" id={id}', "addOrder pair=XBT/USD type=buy ordertype=market volume=1 intent=n id={id}"),
+    ]
+)
+ID_TEXTS = st.sampled_from(
+    ["7", "07", "-7", "1e3", "9" * 15, "9" * 16, "a", '"a"', '"7"', "x" * 201, '""', "a:b", "'a'"]
+)
+
+
+def outcome(read: Callable[[str], Asked | None], line: str) -> object:
+    try:
+        return read(line)
+    except Mistake as mistake:
+        return str(mistake), mistake.id
+
+
+@given(st.lists(LINES, min_size=1, max_size=3), st.lists(ID_TEXTS, min_size=2, max_size=4))
+def test_a_line_means_the_same_whatever_was_read_before(forms: list[str], ids: list[str]) -> None:
+    reader = Reader(patterns)
+    for line in [form.format(id=id_) for id_ in ids for form in forms]:
+        expected = None if is_blank(line) else outcome(lambda line: read_line(line, patterns), line)
+        assert outcome(reader.read, line) == expected

@@ -13,6 +13,7 @@ than none. All three end in `bind`, where the catalog says what fits.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from json import JSONDecoder
 
@@ -34,6 +35,12 @@ START, STOP, STATUS, HELP, QUIT = "start", "unsubscribe", "status", "help", "qui
 OWN = (STOP, STATUS, HELP, QUIT)
 """What only a session knows."""
 LONGEST_ID = 200
+_ID_APART = re.compile(
+    r"""\{ *"id" *: *(?:"([\w.:/-]{1,200})"|([1-9][0-9]{0,14})) *, *|([^{].*) id=([\w.:/-]{1,200})$"""
+)
+"""A line's id where programs put it, in spellings that mean themselves."""
+_KNOWN_LINES = 256
+_LONGEST_KNOWN = 512
 _LONGEST_NUMBER = 100
 
 
@@ -68,6 +75,44 @@ class _Number(str):
     """A number of JSON, by its digits."""
 
     __slots__ = ()
+
+
+class Reader:
+    """Reads lines, and knows again what differs from an earlier one by nothing but its id.
+
+    Programs say the same few things again and again. Patterns are read anew: their pairs may have changed.
+
+    Args:
+        patterns: as `read_line` takes them.
+    """
+
+    def __init__(self, patterns: Callable[[int], Expand]) -> None:
+        self._patterns = patterns
+        self._known: dict[str, Asked] = {}
+
+    def read(self, line: str) -> Asked | None:
+        """Return what a line asks, None if that is nothing at all.
+
+        Raises:
+            Mistake: as `read_line` does.
+        """
+        apart = _ID_APART.match(line) if len(line) <= _LONGEST_KNOWN else None
+        if apart is None:
+            return None if is_blank(line) else read_line(line, self._patterns)
+        text, number, words, word = apart.groups()
+        id_: CallerId = int(number) if number else text or word
+        rest = words or "{" + line[apart.end() :]
+        asked = self._known.get(rest)
+        if asked is not None:
+            return Asked(id_, asked.do, asked.bound, asked.topic, asked.intent)
+        if is_blank(line):
+            return None
+        asked = read_line(line, self._patterns)
+        if asked.id == id_ and "*" not in rest and "?" not in rest:
+            if len(self._known) >= _KNOWN_LINES:
+                self._known.clear()
+            self._known[rest] = asked
+        return asked
 
 
 def read_line(line: str, patterns: Callable[[int], Expand]) -> Asked:

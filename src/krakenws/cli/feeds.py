@@ -341,7 +341,8 @@ class Feeds:
                 self._expect(self._keys(keeper)[0])
 
     def _private(self) -> list[Link]:
-        return [link for link in self._run().links if link.key == _KEPT]
+        link = self._run().link(_KEPT)
+        return [] if link is None else [link]
 
 
 def _values_of(bound: Bound) -> Values:

@@ -12,6 +12,7 @@ market data is dropped for it, told and mended as under `--overflow drop`. When 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from krakenws.account import open_journal
 from krakenws.cli.beside import Beside
@@ -108,7 +109,7 @@ class _Session:
         self._silence = Silence()
         self._switchboard = Switchboard(
             context.options,
-            dialect_of=dialect_of,
+            dialect_of=lru_cache(dialect_of),
             patterns=lambda api: context.pair_patterns(api, self._beside.learn),
             beside=self._beside,
             clean=context.redactor.clean,

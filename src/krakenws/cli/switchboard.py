@@ -92,7 +92,7 @@ class Switchboard:
         self.callers: list[Caller] = []
         self._options = options
         self._dialect_of = dialect_of
-        self._patterns = patterns
+        self._reader = asking.Reader(patterns)
         self._beside = beside
         self._clean = clean
         self._help_on = help_on
@@ -137,6 +137,8 @@ class Switchboard:
 
     def _next_due(self) -> float | None:
         """Return until when a command may still leave; the oldest come first."""
+        if not self._commands:
+            return None
         return next((command.due for command in self._commands.values() if command.due is not None), None)
 
     def ready(self, key: int) -> None:
@@ -298,10 +300,9 @@ class Switchboard:
         id_: CallerId = None
         self._beside.listen_to(caller)
         try:
-            text = _text_of(line)
-            if asking.is_blank(text):
+            asked = self._reader.read(_text_of(line))
+            if asked is None:
                 return
-            asked = asking.read_line(text, self._patterns)
             id_ = asked.id
             self._do(caller, asked)
         except NotYet as reason:
@@ -360,12 +361,13 @@ class Switchboard:
 
     def _command(self, caller: Caller, asked: Asked, bound: Bound) -> None:
         """Send a command: as one request, or one for each order that it cancels."""
-        entry, numbers = bound.entry, list[int | None]()
+        entry = bound.entry
         dialect = self._dialect_of(entry.api)
+        numbers: Sequence[int | None]
         if entry.trading:
-            numbers += self.run.order(dialect, bound, asked.intent)
+            numbers = self.run.order(dialect, bound, asked.intent)
         else:
-            numbers.append(self.run.add(dialect, bound))
+            numbers = (self.run.add(dialect, bound),)
         due = monotonic() + self._options.connect_timeout_s
         for number in numbers:
             assert number is not None  # noqa: S101 - it is no channel

@@ -143,7 +143,10 @@ class ClientProtocol:
     def request(self, bound: Bound, now: float) -> int:
         """Send a command once the connection is ready; return the `req_id` its answer will carry."""
         request = self._requests.add(bound)
-        self._act(now)
+        if self._phase == _READY:
+            self._send_request(request, now)
+        else:
+            self._act(now)
         return request.req_id
 
     def free_number(self) -> int:
@@ -471,11 +474,10 @@ class ClientProtocol:
 
     def next_deadline(self) -> float | None:
         """Return the monotonic time at which `on_deadline` wants to be called, or None."""
-        times = [self._connect_at, self._phase_deadline]
-        times += [request.deadline for request in self._requests]
+        times = [self._connect_at, self._phase_deadline, self._requests.next_deadline()]
         if self._phase == _READY:
-            times += [self._silence_deadline(), self._look_at, self._subscriptions.next_deadline()]
-        return min((time for time in times if time is not None), default=None)
+            times += (self._silence_deadline(), self._look_at, self._subscriptions.next_deadline())
+        return min([time for time in times if time is not None], default=None)
 
     def _silence_deadline(self) -> float:
         if self._probed_at is not None:
@@ -538,6 +540,11 @@ class ClientProtocol:
         return self._phase != _DOWN
 
     # ---- sending
+
+    @property
+    def sends(self) -> bool:
+        """Whether frames are to leave now."""
+        return bool(self._out)
 
     def frames_to_send(self) -> list[bytes]:
         """Return the frames that are to leave now; their requests count as sent from here on."""

@@ -161,6 +161,10 @@ class Requests:
         """Those whose frames are queued, and which the shell has not taken yet."""
         return [r for r in self._open.values() if r.sent_at is not None and not r.left]
 
+    def next_deadline(self) -> float | None:
+        """Return when the first answer is overdue, in monotonic seconds."""
+        return min([one.deadline for one in self._open.values() if one.deadline is not None], default=None)
+
     def taken(self) -> None:
         """The shell takes all frames that are queued."""
         for request in self._open.values():
@@ -198,8 +202,10 @@ class Requests:
             return request if is_its else None
         if not is_pong:
             return None
-        sent = (*self.sent, *self._overdue.values())
-        return next((request for request in sent if request.entry.reply == envelope.name), None)
+        for request in (*self._open.values(), *self._overdue.values()):
+            if request.left and request.entry.reply == envelope.name:
+                return request
+        return None
 
     def unmatched(self, envelope: Envelope, method: str) -> str:
         """Say what is odd about an answer to nothing: late ones are told from foreign ones (quirk O7)."""

@@ -17,14 +17,12 @@ from time import monotonic, time_ns
 from krakenws.core.catalog import CHANNEL, PRIVATE, Bound
 from krakenws.core.events import (
     VERIFIED,
+    Answered,
     Deferred,
     Disconnected,
     Gap,
     Lagging,
     Refused,
-    Rejected,
-    Reply,
-    Unanswered,
     Update,
     doubt_of,
     lag_of,
@@ -268,6 +266,10 @@ class Run(Shell):
     def watch(self, key: int, sockets: Sequence[tuple[HasFileno, int]]) -> None:
         """Wait for these on the attendant's behalf, which is told by `ready` with the same key."""
         self._poller.watch(_ATTENDED + key, sockets)
+
+    def link(self, key: tuple[int, str]) -> Link | None:
+        """Return the endpoint of an API and access, if it is in use."""
+        return self._links.get(key)
 
     @property
     def links(self) -> list[Link]:
@@ -582,7 +584,7 @@ class Run(Shell):
 
     def _heed(self, link: Link | None, event: Event) -> None:
         """What people are told on stderr, and what decides the exit code."""
-        if isinstance(event, Reply | Rejected | Unanswered):
+        if isinstance(event, Answered):
             self.verdicts.answered(event)
         elif isinstance(event, Refused):
             self.verdicts.refused(event)

@@ -479,9 +479,10 @@ class Shell:
         websocket, transport = link.websocket, link.transport
         if websocket is None or transport is None:
             return
-        if websocket.open:
+        frames: list[bytes] = []
+        if link.protocol.sends and websocket.open:
             self._leaving(link)
-        frames = link.protocol.frames_to_send() if websocket.open else []
+            frames = link.protocol.frames_to_send()
         for frame in frames:
             websocket.send(frame)
         out = websocket.bytes_to_send()

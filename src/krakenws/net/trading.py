@@ -21,7 +21,7 @@ from os import getpid, urandom
 from time import time_ns
 
 from krakenws.core.catalog import Bound, shown
-from krakenws.core.events import Rejected, Reply, Unanswered
+from krakenws.core.events import Answered, Rejected, Reply, Unanswered
 from krakenws.core.inquiry import advice, is_sought, mark_of, named, order_of
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError, NameTaken
 from krakenws.core.requests import only_validates
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from krakenws.core.catalog import Values
-    from krakenws.core.events import Answered, Event, Update
+    from krakenws.core.events import Event, Update
     from krakenws.core.protocol import ClientProtocol
     from krakenws.core.requests import Request
     from krakenws.net.lookups import Ask, Ledger
@@ -236,9 +236,10 @@ class Trading:
             PolicyRefused: they must not be: nothing may leave.
             NameTaken: some must not leave, and were withdrawn; the others may.
         """
-        leaving = [
-            (request, self._commands[request.req_id]) for request in protocol.leaving if request.entry.trading
-        ]
+        trading = [request for request in protocol.leaving if request.entry.trading]
+        if not trading:
+            return
+        leaving = [(request, self._commands[request.req_id]) for request in trading]
         only_checked = {command for request, command in leaving if only_validates(request.bound)}
         if only_checked:
             self._unsent = [command for command in self._unsent if command not in only_checked]
@@ -327,14 +328,16 @@ class Trading:
     @property
     def busy(self) -> bool:
         """Whether a verdict is owed or to be told."""
-        sent = (command.intent is not None for command in self._commands.values())
-        return bool(self._told or self.look_ups or any(sent))
+        if self._told or self.look_ups:
+            return True
+        commands = self._commands  # none, mostly
+        return bool(commands) and any(command.intent is not None for command in commands.values())
 
     def heed(self, events: Sequence[Update | Event]) -> list[Update | Event]:
         """Return what is to be told of what happened: verdicts in place of answers."""
         told: list[Update | Event] = []
         for event in events:
-            if isinstance(event, Reply | Rejected | Unanswered):
+            if isinstance(event, Answered):
                 command = self._commands.get(event.req_id) or self._ended.get(event.req_id)
                 if command is not None and command.bound.entry.name == event.method:
                     told += self._answered(command, event)

@@ -9,15 +9,21 @@ nor a change in a connection's life.
 from __future__ import annotations
 
 from json import JSONEncoder
+from json.encoder import (  # type: ignore[attr-defined]  # of all Pythons since 2.7, not in the stubs
+    c_make_encoder,
+)
+from json.encoder import (
+    encode_basestring_ascii as quoted,
+)
 from time import gmtime, strftime
 
 from krakenws.core.events import (
     NUMBERS,
     Addressed,
+    Answered,
     Heartbeat,
     Rejected,
     Reply,
-    Unanswered,
     Update,
     Violation,
     place_of,
@@ -191,7 +197,30 @@ def _line(fields: dict[str, Any]) -> bytes:
     return _compact(fields).encode() + b"\n"
 
 
-_compact = JSONEncoder(separators=(",", ":"), check_circular=False).encode
+def _make_encoder() -> Callable[[Any], str]:
+    """Return what encodes a dict. `JSONEncoder.encode` makes an encoder at each call, half of its time."""
+    encoder = JSONEncoder(separators=(",", ":"), check_circular=False)
+    if c_make_encoder is None:  # a Python without it
+        return encoder.encode
+    compact = c_make_encoder(None, encoder.default, quoted, None, ":", ",", False, False, True)
+    return lambda fields: "".join(compact(fields, 0))
+
+
+_compact = _make_encoder()
+_shown: dict[type[Event], tuple[tuple[str, str, bool], ...]] = {}
+
+
+def _members(cls: type[Event]) -> tuple[tuple[str, str, bool], ...]:
+    """Return an event's fields but for place and time: name, JSON's name, whether it has a default."""
+    members = _shown.get(cls)
+    if members is None:
+        names: tuple[str, ...] = cls.__match_args__[1:]  # as `record` made them: all but received_ns
+        members = _shown[cls] = tuple(
+            (name, name.removesuffix("_ns"), name in vars(cls))
+            for name in names
+            if name not in {"channel", "symbol"}
+        )
+    return members
 
 
 def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
@@ -201,30 +230,29 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
     `received` comes last. A gap that has not ended yet says so: its `to` is null. What answers a session's
     caller has the caller's `id` behind its name.
     """
-    channel, symbol = str(getattr(event, "channel", "")), str(getattr(event, "symbol", ""))
     if isinstance(event, Addressed):
         answer = event_fields(event.event, stamp)
         return {"event": answer.pop("event"), "id": event.id, **answer}
-    fields: dict[str, Any] = {"event": event.name, **place_of(channel, symbol)}
-    names: tuple[str, ...] = event.__match_args__[1:]  # as `record` made them: all but received_ns
-    for name in names:
+    fields: dict[str, Any] = {"event": event.name}
+    channel, symbol = getattr(event, "channel", ""), getattr(event, "symbol", "")
+    if channel or symbol:
+        fields.update(place_of(str(channel), str(symbol)))
+    for name, shown, has_default in _members(event.__class__):
         value = getattr(event, name)
-        if name in {"channel", "symbol"}:
-            continue
-        if name.endswith("_ns"):
+        if shown != name:
             if value is not None or name == "to_ns":
-                fields[name[:-3]] = None if value is None else stamp(value)
+                fields[shown] = None if value is None else stamp(value)
         elif value.__class__ is float:
             fields[name] = round(value, 6)
-        elif value is not None and (value != "" or name not in vars(type(event))):  # no default
+        elif value is not None and (value != "" or not has_default):
             fields[name] = dict(value) if hasattr(value, "keys") else value
-    if isinstance(event, Reply | Rejected | Unanswered):
+    if isinstance(event, Answered):
         fields = _with_outcome(event, fields)
     fields["received"] = stamp(event.received_ns)
     return fields
 
 
-def _with_outcome(event: Reply | Rejected | Unanswered, fields: dict[str, Any]) -> dict[str, Any]:
+def _with_outcome(event: Answered, fields: dict[str, Any]) -> dict[str, Any]:
     """Put the outcome between what identifies a request and what it brought."""
     head: dict[str, Any] = {
         name: fields.pop(name) for name in ("event", "method", "req_id") if name in fields
