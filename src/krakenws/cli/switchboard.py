@@ -117,6 +117,11 @@ class Switchboard:
 
     # ---- the run's attendant
 
+    @property
+    def busy(self) -> bool:
+        """Whether lines wait, or somebody left."""
+        return bool(self._busy)
+
     def attend(self, now: float) -> None:
         """Look at the lines that came, and at what could not leave in time."""
         self.run.forget()
@@ -244,6 +249,7 @@ class Switchboard:
         del self._numbered[caller.number]
         self.run.watch(caller.number, ())
         self._feeds.leave(caller)
+        self._busy[caller] = None  # so that what nobody follows any more is left at once
         self._on_gone(caller, error)
 
     def _telling(self, caller: Caller, tell: Callable[[], None]) -> bool:

@@ -38,7 +38,7 @@ from krakenws.core.events import (
 )
 from krakenws.core.login import Login
 from krakenws.core.pacing import POLITE_S, Backoff, Pace
-from krakenws.core.requests import Requests
+from krakenws.core.requests import Requests, only_validates
 from krakenws.core.subscriptions import INVALID_SESSION, Subscriptions
 from krakenws.core.violations import Violations
 
@@ -64,6 +64,7 @@ _CONNECTING = "connecting"
 _GREETING = "greeting"
 _READY = "ready"
 
+_ANSWERS = frozenset((d.REPLY, d.PONG))
 _LOOK_S = 1.0
 """How often a young connection is looked at, until nothing is owed."""
 _MAINTENANCE = "maintenance"
@@ -170,7 +171,8 @@ class ClientProtocol:
     def changes(self) -> int:
         """Grows with whatever is received but data of a live subscription, good as far as it can be known.
 
-        While it stays, nothing is to be sent and no deadline came nearer.
+        Nor does it grow with a session's answer that has only to be told. While it stays, nothing is to be
+        sent and no deadline came nearer.
         """
         return self._subscriptions.changes
 
@@ -357,13 +359,17 @@ class ClientProtocol:
 
     def _message(self, frame: bytes, received_ns: int, now: float, events: Events) -> None:
         """Take a frame that is not data of a known public subscription."""
-        self._subscriptions.changed()
         try:
             envelope = self._dialect.classify(frame)
         except d.Malformed as wrong:
+            self._subscriptions.changed()
             events.append(self._violations.of(str(wrong), frame, received_ns))
             return
         kind = envelope.kind
+        if kind in _ANSWERS:
+            self._answer(envelope, frame, received_ns, now, events)
+            return
+        self._subscriptions.changed()
         if kind == d.HEARTBEAT:
             events.append(Heartbeat(received_ns))
         elif kind == d.DATA:
@@ -371,8 +377,6 @@ class ClientProtocol:
         elif kind == d.ACK:
             self._subscriptions.ack(envelope, received_ns, now, events)
             self._act(now)
-        elif kind in {d.REPLY, d.PONG}:
-            self._answer(envelope, frame, received_ns, now, events)
         elif kind == d.STATUS:
             self._status(envelope, received_ns, now, events)
         elif kind == d.ERROR:
@@ -407,6 +411,8 @@ class ClientProtocol:
 
     def _answer(self, envelope: Envelope, frame: bytes, received_ns: int, now: float, events: Events) -> None:
         request = self._requests.answered_by(envelope, is_pong=envelope.kind == d.PONG)
+        if request is None or envelope.error or not self._is_done_with(request):
+            self._subscriptions.changed()
         if request is None:
             if self._adopt:
                 events.append(self._verdict(envelope, received_ns))
@@ -423,6 +429,10 @@ class ClientProtocol:
             return
         if request.take(envelope.error, {} if envelope.error else self._dialect.result(envelope)):
             self._settle(request, received_ns, events)
+
+    def _is_done_with(self, request: Request) -> bool:
+        """Whether nothing but telling its caller hangs on a request's answer."""
+        return self.kept and (not request.entry.trading or only_validates(request.bound))
 
     def _verdict(self, envelope: Envelope, received_ns: int) -> Event:
         """An answer in a file of frames: nobody here asked."""

@@ -117,6 +117,7 @@ class Guard:
 
     wants_events = True
     keeps = False
+    busy = True
     waiting = ()
 
     def __init__(

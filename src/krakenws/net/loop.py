@@ -74,6 +74,9 @@ if TYPE_CHECKING:
         keeps: bool
         """Whether commands wait for a connection that must not be made yet, and it gives them up itself."""
 
+        @property
+        def busy(self) -> bool: ...  # noqa: D102 - whether `attend` has something to do at once
+
         def attend(self, now: float) -> None: ...  # noqa: D102
         def next_deadline(self) -> float | None: ...  # noqa: D102
         def ready(self, key: int) -> None: ...  # noqa: D102
@@ -385,18 +388,19 @@ class Run(Shell):
     def _wait(self) -> None:
         """Wait for bytes or for the next deadline, and take what is there.
 
-        As long as sockets bring data and nothing else, no link has changed and no deadline has come nearer:
-        the rest of a turn is spared, which takes longer than a frame does.
+        As long as sockets bring data and what has only to be told, no link has changed and no deadline has
+        come nearer: the rest of a turn is spared, which takes longer than a frame does.
         """
         due = self._watch()
-        calm = self._left is None and self._attendant is None
+        attendant = self._attendant
+        calm = self._left is None
         while True:
             for key in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
                 calm = self._serve(key) and calm
             now = monotonic()
             if not calm or self._caught_up_at is not None or self._sink.waiting:
                 break
-            if due is not None and due <= now:
+            if (due is not None and due <= now) or (attendant is not None and attendant.busy):
                 break
         if self._caught_up_at is not None:
             if now < self._caught_up_at:

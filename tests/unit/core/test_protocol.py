@@ -1516,6 +1516,36 @@ def test_a_sequence_gap_in_a_file_is_told_at_both_ends_and_a_new_ack_begins_anew
     assert kinds(talk.hear(ack("openOrders"), own("openOrders", 1))) == [Subscribed, Update]
 
 
+ORDER = "addOrder pair=XBT/USD type=buy ordertype=market volume=1"
+
+
+@pytest.mark.parametrize(
+    ("line", "kept", "answered", "change"),
+    [
+        ("ping", True, answer("pong"), False),
+        ("ping", False, answer("pong"), True),  # there is nothing left to do
+        (f"{ORDER} validate=true", True, answer("addOrderStatus", reqid=1, descr="d"), False),
+        (f"{ORDER} validate=true", True, answer("addOrderStatus", reqid=9, descr="d"), True),
+        (ORDER, True, answer("addOrderStatus", reqid=1, txid="O"), True),
+        (
+            f"{ORDER} validate=true",
+            True,
+            answer("addOrderStatus", reqid=1, errorMessage="ESession:Invalid session"),
+            True,
+        ),
+    ],
+)
+def test_an_answer_that_a_session_only_tells_changes_nothing_else(
+    line: str, kept: bool, answered: bytes, change: bool
+) -> None:
+    talk = Talk(line)
+    talk.protocol.kept = kept
+    talk.open(token="12345678")
+    before = talk.protocol.changes
+    assert talk.hear(answered)
+    assert (talk.protocol.changes != before) == change
+
+
 def test_a_pong_in_a_file_took_nobody_knows_how_long() -> None:
     talk = Talk(adopt=True)
     assert talk.hear(b'{"event":"pong","reqid":42}') == [Pong(talk.ns, 42, None)]
