@@ -16,9 +16,11 @@ import asyncio
 import functools
 import threading
 from collections import deque
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from krakenws import api
+from krakenws.errors import ConnectionFailed, UsageError
 from krakenws.net.client import Client as AsyncClient
 from krakenws.net.stream import MAX_EVENTS
 
@@ -37,12 +39,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 RowT = TypeVar("RowT")
 
+_NOT_OPEN = "this client is not open: use it as `with krakenws.sync.connect() as kraken:`"
+
 
 class _Thread:
     """An event loop in a thread of its own, and calls into it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.SelectorEventLoop()
+        self._door = threading.Lock()
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="krakenws", daemon=True)
         self._thread.start()
 
@@ -52,12 +58,15 @@ class _Thread:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return what a coroutine returns, or raise what it raises; broken off, it is cancelled."""
-        if not self._thread.is_alive():
-            coroutine.close()
-            raise RuntimeError("this client is closed: use it inside its `with` block")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._door:  # what comes after the end would wait for ever
+            if self._ended or not self._thread.is_alive():
+                coroutine.close()
+                raise UsageError(_NOT_OPEN)
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise ConnectionFailed("the client was closed") from None
         except BaseException:
             future.cancel()
             raise
@@ -72,7 +81,10 @@ class _Thread:
             await asyncio.gather(*others, return_exceptions=True)
             await self._loop.shutdown_default_executor()
 
-        self.call(settle())
+        with self._door:
+            self._ended = True
+            settled = asyncio.run_coroutine_threadsafe(settle(), self._loop)
+        settled.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -121,10 +133,11 @@ class Client:
                 thread.end()
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        if self._thread is None:
+        thread = self._thread
+        if thread is None:
             coroutine.close()
-            raise RuntimeError("this client is not open: use it as `with krakenws.sync.connect() as kraken:`")
-        return self._thread.call(coroutine)
+            raise UsageError(_NOT_OPEN)
+        return thread.call(coroutine)
 
     if TYPE_CHECKING:
 
@@ -320,6 +333,11 @@ class LiveBook:
     def trusted(self) -> bool:
         """Whether it is proved now."""
         return self._look(lambda: self._book.trusted)
+
+    @property
+    def received_ns(self) -> int:
+        """Wall-clock nanoseconds since 1970 at which its last update came; 0 before the first."""
+        return self._look(lambda: self._book.received_ns)
 
     @property
     def best_bid(self) -> Level | None:

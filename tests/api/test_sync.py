@@ -77,12 +77,46 @@ def test_many_threads_use_one_client() -> None:
     assert len(server.connections) == 1
 
 
+def test_threads_that_still_call_a_client_that_is_closed_are_told_so_and_never_hang() -> None:
+    ends: list[BaseException] = []
+
+    def call_on(kraken: Client) -> None:
+        try:
+            while True:
+                kraken.ping()
+        except krakenws.KrakenWSError as error:
+            ends.append(error)
+
+    with exchange(serves) as server:
+        for _ in range(10):
+            with client(server) as kraken:
+                threads = [threading.Thread(target=call_on, args=(kraken,), daemon=True) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                kraken.ping()
+            for thread in threads:
+                thread.join(20)
+    assert len(ends) == 40
+    assert all(isinstance(end, krakenws.UsageError | krakenws.ConnectionFailed) for end in ends)
+
+
+def test_a_call_that_comes_while_the_thread_ends_is_refused() -> None:
+    with exchange(serves) as server:
+        kraken = client(server).__enter__()
+        thread = kraken._thread
+        assert thread is not None
+        kraken.close()
+        answered = kraken._client.ping()
+        with pytest.raises(krakenws.UsageError, match="not open"):
+            thread.call(answered)
+
+
 def test_leaving_the_block_ends_the_thread() -> None:
     with exchange(serves) as server, client(server) as kraken:
         kraken.ping()
         assert any(thread.name == "krakenws" for thread in threading.enumerate())
     assert not any(thread.name == "krakenws" for thread in threading.enumerate())
-    with pytest.raises(RuntimeError, match=r"with krakenws\.sync\.connect"):
+    with pytest.raises(krakenws.UsageError, match=r"with krakenws\.sync\.connect"):
         kraken.ping()
 
 
@@ -99,6 +133,6 @@ def test_both_clients_have_the_same_names() -> None:
     from krakenws import LiveBook, Stream, sync
 
     for ours, theirs in ((krakenws.Client, sync.Client), (Stream, sync.Stream), (LiveBook, sync.LiveBook)):
-        only_async = {"batch", "aclose", "waiting_events", "received_ns"}
+        only_async = {"batch", "aclose", "waiting_events"}
         public = {name for name in vars(ours) if not name.startswith("_")} - only_async
         assert public <= {name for name in dir(theirs) if not name.startswith("_")}
