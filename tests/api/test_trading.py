@@ -280,7 +280,7 @@ def test_a_float_is_refused_and_so_is_what_the_catalog_does_not_know() -> None:
             for changes, sentence in (
                 ({"price": 0.1}, "price=0.1 is a float, which is not exact: write '0.1'"),
                 ({"price": object()}, "price is object, not text"),
-                ({"price": Decimal("NaN")}, "price is Decimal, not text"),
+                ({"price": Decimal("NaN")}, "price=NaN is not a number"),
                 ({"type": "hold"}, "type=hold is not offered"),
                 ({"colour": "red"}, "addOrder has no parameter colour"),
                 ({"ordertype": "market"}, "ordertype=market has no price"),

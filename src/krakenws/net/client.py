@@ -241,11 +241,10 @@ class Client:
         """Return the exchange's pairs by their names on the WebSocket, those that match any of the patterns.
 
         Args:
-            patterns: `*/USD`, `XBT/*`; none: all.
+            patterns: `*/USD`, `XBT/*`; none: all. Empty when no pair matches any.
 
         Raises:
             ConnectionFailed: REST did not answer, and there is no list from before.
-            UsageError: a pattern matches nothing.
 
         Source: docs.kraken.com, REST AssetPairs.
         """
@@ -324,7 +323,8 @@ class Client:
                 look at open orders before anything else. `krakenws reconcile` looks again.
             ConnectionFailed: it was not sent.
             CredentialsError: there is no usable token, or it may not trade.
-            UsageError: the values do not fit, or break the rules of the pair; nothing was sent.
+            UsageError: the values do not fit, or break the rules of the pair; or the first verdict on the
+                `intent` is still awaited (then it is `retryable`). Nothing was sent.
             PolicyRefused: the user's own policy forbids it; nothing was sent.
             SinkError: the journal cannot be written; nothing was sent.
 
@@ -482,6 +482,8 @@ def _bound(name: str, pairs: Iterable[str], params: dict[str, Any], api: int | N
     """Bind values of Python as the command line binds words: one grammar, one set of checks."""
     entry = find(ENTRIES, name, api)
     if entry is None:
+        if other := find(ENTRIES, name, None):
+            raise UsageError(f"there is no {name} in API v{api}: it is one of v{other.api}")
         meant = nearest(name, [entry.name for entry in ENTRIES])
         raise UsageError(f"there is no {shown(name)}" + (f"; did you mean {meant}?" if meant else ""))
     words = [_word(entry, entry.pairs.name if entry.pairs else "pair", pair) for pair in pairs]
@@ -506,6 +508,8 @@ def _text(entry: Entry, name: str, value: object) -> str:
         return ",".join(_text(entry, name, item) for item in value)
     from decimal import Decimal
 
-    if isinstance(value, Decimal) and value.is_finite():
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise UsageError(f"{entry.name}: {name}={value} is not a number")
         return format(value, "f")
     raise UsageError(f"{entry.name}: {name} is {type(value).__name__}, not text, a number or a list of them")
