@@ -118,6 +118,33 @@ def test_who_awaits_an_answer_does_not_wait_for_his_own_full_stream() -> None:
         run(main(), 60)
 
 
+def test_a_book_is_not_current_while_a_full_stream_keeps_its_connection_from_being_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def script(client: Connection) -> None:
+        client.greet()
+        ladder = Ladder()
+        client.send(*acks(client.expect(event="subscribe")), ladder.snapshot())
+        client.send(ladder.update("64001.10000", "7"))
+        client.send(*acks(client.expect(event="subscribe")), *numbered(2 * BOUND))
+        client.hold()
+
+    async def main() -> None:
+        async with client(server) as kraken, kraken.book("XBT/USD") as book:
+            assert book.trusted
+            forgotten = kraken.stream("trade", "XBT/USD", max_events=BOUND)
+            await wait_until(lambda: not book.trusted)
+            assert (book.best_bid, book.best_ask, book.bids(), book.asks()) == (None, None, [], [])
+            (said,) = [record.message for record in caplog.records if "is not read" in record.message]
+            assert said.endswith("a full stream: trade XBT/USD")
+            await until(forgotten, lambda told: "lagging" in names(told))
+            await book.ready(20)
+            assert book.best_ask == krakenws.Level("64001.10000", "7")
+
+    with exchange(script) as server:
+        run(main(), 60)
+
+
 @pytest.mark.parametrize("at_once", [10, 3 * BOUND])
 def test_drop_leaves_out_what_is_too_much_and_counts_every_message(at_once: int) -> None:
     flooding = Flooding(*numbered(FLOOD), at_once=at_once)

@@ -174,6 +174,19 @@ def test_a_task_that_is_cancelled_while_it_waits_unsubscribes() -> None:
         run(main())
 
 
+def test_a_stream_is_not_told_that_the_one_before_it_was_unsubscribed() -> None:
+    async def main() -> None:
+        async with client(server) as kraken:
+            before = kraken.stream("ticker", "XBT/USD")
+            await updates(before, 1)
+            before.close()
+            after = kraken.stream("ticker", "XBT/USD")
+            assert names(await updates(after, 1)) == ["subscribed", "update"]
+
+    with exchange(serves) as server:
+        run(main())
+
+
 def test_next_gives_nothing_when_nothing_comes_and_the_stream_goes_on() -> None:
     async def main() -> None:
         async with client(server) as kraken:
@@ -236,6 +249,7 @@ def test_words_that_do_not_fit_the_catalog_open_nothing() -> None:
                 (("tikcer", "XBT/USD"), {}, "there is no tikcer; did you mean ticker"),
                 (("book", "XBT/USD"), {"depth": 42}, "depth=42 is not offered"),
                 (("ticker",), {}, "ticker needs a pair"),
+                (("ticker", "XBT/USD"), {"api": 2}, "there is no ticker in API v2: it is one of v1"),
                 (("ticker", "XBTUSD"), {}, "did you mean XBT/USD"),
                 (("ticker", "XBT/USD"), {"depth": 10}, "has no parameter depth"),
                 (

@@ -4,7 +4,9 @@ A *feed* is one channel and symbol of a link. It is asked for when its first rea
 last one goes; its readers share one connection and one book. A reader that is full, and may not lose
 anything, stops the link's socket (`_held`): the clock of that link stands still with it, and once the reader
 goes on, what came meanwhile is read before anything is called late. While somebody awaits an answer on that
-link it is read all the same: who awaits may be the very reader that is full.
+link it is read all the same: who awaits may be the very reader that is full. A link that keeps standing for
+longer than a second is stale: its books are not current, and the log says who is waited for, as he may have
+forgotten his stream.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from krakenws.core.events import (
     Refused,
     Status,
     Subscribed,
+    Unsubscribed,
     Update,
     doubt_of,
 )
@@ -85,6 +88,23 @@ class Feed:
         self.subscribed: Subscribed | None = None
 
 
+class _Behind:
+    """A link that stands, or stood a moment ago; what the system's buffers hold of it is old.
+
+    Attributes:
+        since: when (monotonic) it stood first.
+        resumed: when it was last read again.
+        stale: whether that has gone on for long.
+    """
+
+    __slots__ = ("resumed", "since", "stale")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.resumed = 0.0
+        self.stale = False
+
+
 class FeedShell(AsyncShell):
     """An `AsyncShell` whose links are read through feeds."""
 
@@ -97,6 +117,7 @@ class FeedShell(AsyncShell):
         self._readers: dict[Link, dict[Reader, list[Feed]]] = {}
         self._full: dict[Reader, Link] = {}
         self._stood_since: dict[Link, float] = {}
+        self._behind: dict[Link, _Behind] = {}
         self._caught_up_at: dict[Link, float] = {}
 
     # ---- readers
@@ -177,6 +198,9 @@ class FeedShell(AsyncShell):
         if since is not None:
             now = monotonic()
             self._caught_up_at[link] = now + _CATCH_UP_S
+            if behind := self._behind.get(link):
+                behind.resumed = now
+                self._loop.call_later(_CATCH_UP_S, self._caught_up, link, now)
             if now - since >= _NOTICEABLE_S:
                 now_ns = time_ns()
                 stood = Lagging(now_ns, "block", now_ns - int((now - since) * 1e9), blocked_s=now - since)
@@ -189,8 +213,42 @@ class FeedShell(AsyncShell):
         """Whether a full reader keeps the link's socket from being read."""
         if link not in self._full.values() or any(its is link for its, _ in self._awaited):
             return False
-        self._stood_since.setdefault(link, monotonic())
+        if link not in self._stood_since:
+            self._stood_since[link] = since = monotonic()
+            behind = self._behind.setdefault(link, _Behind(since))
+            if not behind.stale:
+                self._loop.call_later(behind.since + _NOTICEABLE_S - since, self._stands, link, since)
         return True
+
+    def _stands(self, link: Link, since: float) -> None:
+        """Say that a link stands, unless it went on meanwhile."""
+        if self._stood_since.get(link) != since:
+            return
+        self._behind[link].stale = True
+        readers = self._readers.get(link, {})
+        feeds = [
+            feed for reader, its in self._full.items() if its is link for feed in readers.get(reader, ())
+        ]
+        LOG.warning(
+            "the %s connection is not read, until somebody takes from a full stream: %s",
+            link.name,
+            ", ".join(f"{feed.route.channel} {feed.route.symbol}".strip() for feed in feeds),
+        )
+
+    def _caught_up(self, link: Link, resumed: float) -> None:
+        """Let books be current again, unless the link stood once more."""
+        behind = self._behind.get(link)
+        if behind is None or behind.resumed != resumed or link in self._stood_since:
+            return
+        del self._behind[link]
+        if behind.stale:
+            for reader in [*self._readers.get(link, ())]:
+                self._pass_on(link, reader, [])
+
+    def is_stale(self, link: Link) -> bool:
+        """Return whether so little of a link was read lately that what came last from it may be old."""
+        behind = self._behind.get(link)
+        return behind is not None and behind.stale
 
     def _awaiting(self, link: Link) -> None:
         if link in self._stood_since:  # it will be read from here on
@@ -256,6 +314,8 @@ class FeedShell(AsyncShell):
         readers: Iterable[Reader]
         if channel:
             feeds = self._places.get((link, channel, getattr(event, "symbol", "")), ())
+            if isinstance(event, Unsubscribed):  # what is not subscribed yet is not meant: that was before
+                feeds = [feed for feed in feeds if feed.subscribed is not None]
             readers = dict.fromkeys(reader for feed in feeds for reader in feed.readers)
             if isinstance(event, Subscribed):
                 for feed in feeds:
@@ -307,6 +367,7 @@ class FeedShell(AsyncShell):
     def _release(self, link: Link) -> None:
         super()._release(link)
         self._stood_since.pop(link, None)
+        self._behind.pop(link, None)
         self._caught_up_at.pop(link, None)
 
 

@@ -33,6 +33,7 @@ class Watch:
         self._news: list[asyncio.Future[None]] = []
         (feed,) = shell.join(self, bound)
         self.route: Route = feed.route
+        self._link = feed.link
 
     def take(self, events: list[Update | Event]) -> bool:
         """Take notice that the book changed, or broke."""
@@ -61,9 +62,10 @@ class Watch:
 
     @property
     def book(self) -> Book | None:
-        """The book while it is proved, else None."""
-        book = self.route.book
-        return book if self.route.trust == VERIFIED and not self.ended else None
+        """The book while it is proved and current, else None."""
+        if self.ended or self.route.trust != VERIFIED or self._shell.is_stale(self._link):
+            return None
+        return self.route.book
 
     async def wait(self) -> None:
         """Wait until something happened.
@@ -82,8 +84,9 @@ class LiveBook:
     """The order book of one pair, kept up to date; every answer comes from data that its checksum proved.
 
     While it is not proved (before its first snapshot, across a lost connection, from a mismatch until it is
-    healed) it has no prices: `best_bid` and `best_ask` are None, `bids` and `asks` empty. Nothing stale is
-    ever shown as current. Reading it costs no waiting and no network.
+    healed), and while a full stream has kept its connection from being read for a second, it has no prices:
+    `best_bid` and `best_ask` are None, `bids` and `asks` empty. Nothing stale is ever shown as current.
+    Reading it costs no waiting and no network.
 
     The checksum covers the best ten levels of each side; those beyond are outside any checksum.
 
