@@ -1,4 +1,4 @@
-"""Where files of the user live (configuration, state, cache, runtime), and how one is replaced.
+"""Where files of the user live (configuration, state, cache), and how one is replaced.
 
 On Linux the XDG base directory specification is read here, in a few lines: platformdirs gives the same
 answers (a test compares them) but costs 17 ms of a start-up of 26. Elsewhere platformdirs decides.
@@ -33,20 +33,6 @@ def state_dir() -> str:
 def cache_dir() -> str:
     """Return the directory of what can be fetched again; it may not exist."""
     return _user_dir("XDG_CACHE_HOME", ".cache", "user_cache_dir")
-
-
-def runtime_dir() -> str:
-    """Return the directory of sockets; it may not exist.
-
-    platformdirs decides on every system: it refuses a directory that another user could replace.
-    """
-    import warnings
-
-    import platformdirs
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it fell back from an unset variable is no news to our user
-        return platformdirs.user_runtime_dir(_NAME, appauthor=False)
 
 
 def read_config(path: str) -> dict[str, Any]:

@@ -42,13 +42,6 @@ def test_elsewhere_than_on_linux_platformdirs_decides(monkeypatch: pytest.Monkey
     assert directories.state_dir() == "/Library/krakenws"
 
 
-def test_the_runtime_directory_is_the_session_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert directories.runtime_dir() == platformdirs.user_runtime_dir("krakenws", appauthor=False)
-    assert directories.runtime_dir().endswith("krakenws")
-
-
 def test_platformdirs_is_not_loaded_on_linux() -> None:
     code = (
         "import sys; from krakenws import directories as d; d.config_dir(), d.state_dir(), d.cache_dir();"

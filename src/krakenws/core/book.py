@@ -126,11 +126,6 @@ class Book:
         """Deletes of unknown levels since the book was made, snapshots or not (quirk B10)."""
         return self._asks.stray_deletes + self._bids.stray_deletes
 
-    @property
-    def crossed(self) -> bool:
-        """Whether the best bid is at or above the best ask."""
-        return self.disproof(None) != ""
-
     def best_ask(self) -> tuple[str, str] | None:
         """Return the lowest ask as (price, qty), or None when there is none."""
         return self._asks.top()

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Dialect
-    from krakenws.core.events import (
-        Answered,
-        Pong,
-    )
+    from krakenws.core.events import Answered, Pong
     from krakenws.core.redaction import Redactor
     from krakenws.net.credentials import Credentials
     from krakenws.net.poller import HasFileno
@@ -47,10 +44,6 @@ if TYPE_CHECKING:
 DIALECTS: dict[int, Dialect] = {1: V1, 2: V2}
 LOG = logging.getLogger("krakenws")
 LOG.addHandler(logging.NullHandler())
-_CATCH_UP_S = 1.0
-"""Enough to read what a socket's buffer holds after it was not read."""
-_NOTICEABLE_S = 1.0
-"""A wait for a reader that is worth an event."""
 _STEPS = 3
 """Token, name, socket: each may take `options.connect_timeout_s` before a request can leave."""
 

@@ -69,7 +69,7 @@ def test_an_empty_book_has_checksum_zero_and_no_best_levels() -> None:
     assert book.best_ask() is None
     assert book.best_bid() is None
     assert book.asks() == book.bids() == []
-    assert not book.crossed
+    assert not book.disproof(None)
 
 
 @pytest.mark.parametrize("depth", [10, 1000])
@@ -78,8 +78,8 @@ def test_a_one_sided_book_is_verified_over_that_side(depth: int) -> None:
     bids = made(bids=[("0.050", "1.0"), ("0.060", "2.0")], depth=depth)
     assert asks.checksum() == crc32(b"50106020")
     assert bids.checksum() == crc32(b"60205010")
-    assert not asks.crossed
-    assert not bids.crossed
+    assert not asks.disproof(None)
+    assert not bids.disproof(None)
 
 
 def test_only_the_best_ten_levels_enter_the_checksum() -> None:
@@ -180,9 +180,9 @@ def test_equal_prices_in_other_text_are_one_level_and_the_newest_text_wins() -> 
 
 def test_a_crossed_or_locked_book_is_told() -> None:
     """Quirk B13."""
-    assert made([("100.1", "1")], [("100.2", "1")]).crossed
-    assert made([("100.10", "1")], [("100.1", "1")]).crossed
-    assert not made([("100.2", "1")], [("100.1", "1")]).crossed
+    assert made([("100.1", "1")], [("100.2", "1")]).disproof(None)
+    assert made([("100.10", "1")], [("100.1", "1")]).disproof(None)
+    assert not made([("100.2", "1")], [("100.1", "1")]).disproof(None)
 
 
 def test_prices_of_fifteen_digits_are_told_apart() -> None:
