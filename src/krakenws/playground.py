@@ -84,19 +84,8 @@ class Playground:
         from threading import Timer
 
         # -P: not the drop-in of the directory we happen to be in. A session of its own, for Ctrl-C is ours.
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "krakenws",
-            "sandbox",
-            "--listen",
-            "127.0.0.1:0",
-            "--until-eof",
-            "-q",
-            "-o",
-            "text",
-        ]
+        command = [sys.executable, "-P", "-m", "krakenws", "sandbox", "--listen", f"{DEFAULT_HOST}:0"]
+        command += ["--until-eof", "--quiet", "--output", "text"]
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own interpreter and words
                 command,

@@ -35,12 +35,10 @@ def run(context: Context, feeds: Sequence[Feed]) -> int:
     if context.settings.get("dry_run"):
         from krakenws.cli.orders import run_dry
 
-        if sandbox is not None:
+        if sandbox is not None:  # its playground is not entered: nobody is asked
             from krakenws.playground import DEFAULT_URL, Playground
 
-            context.play(
-                Playground(str(sandbox) or DEFAULT_URL, context.note)
-            )  # not entered: nobody is asked
+            context.play(Playground(str(sandbox) or DEFAULT_URL, context.note))
         return run_dry(context, feeds)
     if sandbox is None or (tool is not None and tool.name not in _EXCHANGE_TOOLS):
         return _run_tool(context, tool, feeds[0].words) if tool else run_feeds(context, feeds)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from time import time
 
-from krakenws.cli.tables import write_csv, write_json, write_table
+from krakenws.cli.tables import write_fields
+from krakenws.core.pair import PairRow
 from krakenws.errors import UsageError
 from krakenws.net.pairs import load
 
@@ -26,22 +27,13 @@ def run(context: Context, words: Sequence[str]) -> int:
     if pairs.note:
         context.note(pairs.note)
     wanted = {name for word in words for pattern in word.split(",") for name in pairs.expand(pattern)}
-    rows = [row for row in pairs.rows if not words or row.wsname in wanted]
-    if words and not rows:
+    chosen = [row for row in pairs.rows if not words or row.wsname in wanted]
+    if words and not chosen:
         meant = pairs.nearest(words[0])
         raise UsageError(f"no pair matches {words[0]}" + (f"; did you mean {meant}?" if meant else ""))
-    fields: tuple[str, ...] = type(rows[0]).__match_args__ if rows else ()
-    table = [[getattr(row, name) for name in fields] for row in rows]
-    if context.output == "json":
-        write_json(
-            context,
-            (
-                {name: value for name, value in zip(fields, row, strict=True) if value is not None}
-                for row in table
-            ),
-        )
-    elif context.output == "csv":
-        write_csv(context, [list(fields), *table])
-    else:
-        write_table(context, [[name.replace("_", " ") for name in fields], *table])
+    fields: tuple[str, ...] = PairRow.__match_args__
+    rows = [{name: getattr(row, name) for name in fields} for row in chosen]
+    if context.output == "json":  # what is not known is left out
+        rows = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    write_fields(context, rows)
     return 0

@@ -7,12 +7,9 @@ share. But a pipe that `poll` calls writable takes `PIPE_BUF` bytes without bloc
 most of one write here, cut behind a line's end where there is one. (A terminal promises less, and a frozen
 one may still block.)
 
-`drop` keeps a bounded buffer. From the moment when it is full until it is empty, the reader is *behind*, and
-market data is counted instead of written. What is rare and cannot be had again is never dropped: the life of
-connections and subscriptions, answers, private feeds, trades filled in from REST. It goes into the buffer,
-and when that has grown to twice its size, writing blocks after all.
-
-Once the buffer is empty, the reader is told what it missed: `krakenws.core.lagging`.
+`drop` keeps a bounded buffer. From the moment when it is full until it is empty, the reader is *behind*: what
+is held back from it then, and how it is told, is `krakenws.core.lagging`. What is never held back goes into
+the buffer, and when that has grown to twice its size, writing blocks after all.
 """
 
 from __future__ import annotations
