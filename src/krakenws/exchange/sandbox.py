@@ -1,4 +1,4 @@
-"""The sandbox exchange: a market for each of its pairs, their traders, users with money, and Kraken's APIs in front.
+"""The sandbox exchange: its markets, their traders, users with money, and Kraken's APIs in front.
 
 Theory of this file
 -------------------
