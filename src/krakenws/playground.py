@@ -35,7 +35,7 @@ _NO_START = "the sandbox exchange did not start; try 'krakenws sandbox' to see w
 class Playground:
     """A sandbox exchange to talk to: one that runs already, or one that lives as long as this object.
 
-    A context manager: leaving it ends the sandbox that it started.
+    A context manager: leaving it ends the sandbox that it started; from another thread, too, while it starts.
 
     Args:
         url: where a sandbox listens, or "" for the default port, else one of our own.
@@ -46,6 +46,7 @@ class Playground:
         self._url = url
         self._note = note
         self._process: subprocess.Popen[str] | None = None
+        self._left = False
 
     def __enter__(self) -> Playground:  # noqa: PYI034 - nobody derives from it
         if not self._url:
@@ -59,6 +60,7 @@ class Playground:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left = True
         self._stop()
 
     def options(self, options: Options) -> Options:
@@ -97,6 +99,8 @@ class Playground:
             )
         except OSError as error:
             raise ConnectionFailed(f"{_NO_START} ({error.strerror})") from None
+        if self._left:  # before there was anything to end
+            raise ConnectionFailed(_NO_START)
         assert process.stdout is not None  # noqa: S101 - asked for above
         patience = Timer(_START_S, process.kill)
         patience.daemon = True
