@@ -150,6 +150,7 @@ class _Maker:
             config_dir=os.devnull if is_given else config_dir(),
             token_file=self._token_file,
             key_file=self._key_file,
+            are_arguments=bool(self._explicit),
         )
 
 

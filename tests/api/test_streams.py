@@ -332,6 +332,19 @@ def test_closing_the_client_ends_its_streams_and_leaves_nothing_open() -> None:
     gc.collect()  # a socket that was left open would warn, which is an error here
 
 
+def test_credentials_that_cannot_be_used_are_called_what_the_caller_calls_them() -> None:
+    async def main(credentials: dict[str, Any], said: str) -> None:
+        urls: dict[str, Any] = {"private_url": f"{server.url}/auth", "rest_url": "http://127.0.0.1:9"}
+        async with krakenws.connect(**urls, **credentials) as kraken:
+            with pytest.raises(krakenws.CredentialsError, match=said) as caught:
+                await updates(kraken.stream("openOrders"), 1)
+        assert not any(secret in str(caught.value) for secret in credentials.values())
+
+    with exchange(serves) as server:
+        run(main({"token": "two words"}, "^token= holds no token"))
+        run(main({"api_key": "a-public-key", "api_secret": "no base64!"}, "api_key= and api_secret="))
+
+
 def test_a_client_is_used_inside_its_block() -> None:
     async def main() -> None:
         kraken = krakenws.connect()

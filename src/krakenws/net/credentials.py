@@ -57,7 +57,9 @@ class Credentials:
         options: endpoints and deadlines.
         redactor: the run's one redactor.
         nonce: gives a new nonce for a key id: `State.next_nonce` with the clock.
-        environ: the process environment; an empty value counts as unset.
+        environ: the process environment, or the arguments of `connect` under the same names; an empty value
+            counts as unset.
+        are_arguments: whether it is the latter, so that messages call them what the caller does.
         working_dir: searched for `WS_Token`.
         program_dir: searched for it next, as the original script's directory was.
         config_dir: where the file `key` is looked for.
@@ -77,6 +79,7 @@ class Credentials:
         config_dir: str,
         token_file: str | None = None,
         key_file: str | None = None,
+        are_arguments: bool = False,
     ) -> None:
         self._options = options
         self._redactor = redactor
@@ -84,6 +87,7 @@ class Credentials:
         self._environ = environ
         self._token_file = token_file
         self._key_file = key_file
+        self._are_arguments = are_arguments
         self._default_key_file = os.path.join(config_dir, "key")
         directories = dict.fromkeys((os.path.abspath(working_dir), os.path.abspath(program_dir)))
         self._token_files = [os.path.join(directory, TOKEN_FILE) for directory in directories]
@@ -118,7 +122,8 @@ class Credentials:
             return self._from_file(self._token_file)
         text = self._environ.get(TOKEN_VARIABLE, "").strip()
         if text:
-            return self._token(text, f"the environment variable {TOKEN_VARIABLE}")
+            source = "token=" if self._are_arguments else f"the environment variable {TOKEN_VARIABLE}"
+            return self._token(text, source)
         for path in self._token_files:
             if os.path.lexists(path):
                 return self._from_file(path)
@@ -151,7 +156,9 @@ class Credentials:
         if self._key_file is None:
             key, secret = self._environ.get(KEY_VARIABLE, ""), self._environ.get(SECRET_VARIABLE, "")
             if key.strip() and secret.strip():
-                return self._key(key, secret, f"{KEY_VARIABLE} and {SECRET_VARIABLE}")
+                names = KEY_VARIABLE, SECRET_VARIABLE
+                source = "api_key= and api_secret=" if self._are_arguments else " and ".join(names)
+                return self._key(key, secret, source)
             if key.strip() or secret.strip():
                 missing = SECRET_VARIABLE if key.strip() else KEY_VARIABLE
                 raise CredentialsError(

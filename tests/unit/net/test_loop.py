@@ -194,7 +194,7 @@ def test_what_came_while_output_stood_still_is_read_before_an_answer_is_called_l
     redactor = Redactor()
     with exchange(script) as server, Stop() as stop:
         options = Options(public_url=server.url, ack_timeout_s=0.05, quiet_s=0.1, dead_s=0.05)
-        nowhere = {"working_dir": "", "program_dir": "", "config_dir": ""}
+        nowhere: dict[str, Any] = {"working_dir": "", "program_dir": "", "config_dir": ""}
         credentials = Credentials(options, redactor, lambda _: 0, environ={}, **nowhere)
         run = Run(
             options,
