@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 from pathlib import Path
 from tempfile import gettempdir
@@ -14,6 +15,10 @@ from tests.support.command import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A shell without job control lets what it runs in the background ignore Ctrl-C, and commands inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TOKEN = "WW91ci9hdXRoZW50aWNhdGlvbi90b2tlbi9nb2Vz+/Q"
 """With the two characters of base64 that encoders escape."""

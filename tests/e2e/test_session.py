@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from contextlib import contextmanager
 from shlex import split
 from subprocess import PIPE
@@ -377,22 +378,27 @@ def test_an_order_that_cannot_leave_in_time_is_given_up_and_never_sent(trader: C
         client.serve(OPEN_ORDERS)
         client.end()
 
-    def mute(client: Connection) -> None:
+    told = threading.Event()
+
+    def mute_until_told(client: Connection) -> None:
+        if told.is_set():
+            acknowledges(client)
         client.accept()  # and no greeting
         client.hold()
 
     words = ["--connect-timeout", "0.4"]
     with (
-        exchange(private=[cut, mute, acknowledges]) as server,
+        exchange(private=[cut, mute_until_told]) as server,
         session(trader, *words, *server.options) as process,
     ):
         process.send("openOrders id=p\n")
         process.event("disconnected")
         process.send(f"{ORDER} id=o\n")
-        told = answers(process, "o")["o"]
+        answer = answers(process, "o")["o"]
+        assert (answer["event"], answer["code"], answer["retryable"]) == ("error", 4, True)
+        assert answer["message"] == "addOrder was not sent: no connection within 0.4 s"
+        told.set()
         process.event("connected")
-        assert (told["event"], told["code"], told["retryable"]) == ("error", 4, True)
-        assert told["message"] == "addOrder was not sent: no connection within 0.4 s"
     assert server.sent("addOrder") == []
 
 
