@@ -92,9 +92,10 @@ class Gate:
         self._stop = stop
         self._note = note
         self._quotes: dict[str, Quote] = {}
+        self._quoted_at: dict[str, float] = {}
         self._open_orders: int | None = None
         self._counted_ns = 0
-        self._looked_at = 0.0
+        self._counted_at = 0.0
 
     def check(self, bound: Bound, waiting: Sequence[Bound] = ()) -> Exposure | None:
         """Let a command pass; return what it may come to, None without a policy or if it only takes away.
@@ -150,11 +151,11 @@ class Gate:
         """Ask the exchange for what has to be known, and is not or was too long ago."""
         from krakenws.core.policy import needs_open_orders, needs_quote
 
-        is_old = monotonic() - self._looked_at > _NEWS_S
-        if is_old:
-            self._quotes.clear()
+        since = monotonic() - _NEWS_S
+        self._quotes = {pair: quote for pair, quote in self._quotes.items() if self._quoted_at[pair] >= since}
         pairs = {_pair(bound)} - {"", *self._quotes} if needs_quote(policy, bound) else set()
-        count = (is_old or self._open_orders is None) and needs_open_orders(policy, bound)
+        is_counted = self._open_orders is not None and self._counted_at >= since
+        count = not is_counted and needs_open_orders(policy, bound)
         if self._make_run is None or not (pairs or count):
             return
         from krakenws.net.facts import look
@@ -167,10 +168,11 @@ class Gate:
         began_ns, quotes, open_orders = self._learn(("look", frozenset(pairs), count), ask)
         if self._stop is not None and self._stop.set:
             raise _stopped(bound)
+        now = monotonic()
         self._quotes |= quotes
+        self._quoted_at |= dict.fromkeys(quotes, now)
         if count:
-            self._open_orders, self._counted_ns = open_orders, began_ns
-        self._looked_at = monotonic()
+            self._open_orders, self._counted_ns, self._counted_at = open_orders, began_ns, now
 
     def confirm(self, leaving: Leaving, history: History) -> None:
         """Let commands that passed leave, all or none, by what was sent in the meantime.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -16,7 +16,8 @@ from krakenws.net.gate import Gate
 from krakenws.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Sequence
+    from typing import Any
 
     from krakenws.net.loop import EventSink, Run
 
@@ -143,3 +144,35 @@ def test_a_market_order_is_held_to_the_least_cost_when_its_book_is_followed_anyw
         law.check(bind(v1_entries.ADD_ORDER, market.format(pair, side).split()))
     law.check(order("0.1"))
     assert costs.held_to == ["70001.0", "70000.0"]
+
+
+def test_what_was_learned_is_old_by_its_own_time_whatever_was_asked_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, asked = [100.0], []
+    book = Quote((("64001.0", "1"),), (("64000.0", "1"),))
+
+    def learn(key: Hashable, _work: Callable[[], Any]) -> tuple[int, dict[str, Quote], int | None]:
+        _, pairs, counts = cast("tuple[str, frozenset[str], bool]", key)
+        asked.append((sorted(pairs), counts))
+        return time.time_ns(), dict.fromkeys(pairs, book), 0 if counts else None
+
+    monkeypatch.setattr("krakenws.net.gate.monotonic", lambda: now[0])
+    limits: dict[str, object] = {"max_open_orders": 5, "price_collar_percent": 50}
+    law = Gate(
+        Options(check=False),
+        policy=read_policy(limits, "config.toml"),
+        history=Journal(),
+        make_run=never,
+        stop=None,
+        note=pytest.fail,
+        learn=learn,
+    )
+    edit = ["orderid=OGTT3Y-C6I3P-XRI6HX", "pair=ETH/USD", "price=64000", "volume=1"]
+    law.check(order("1"))
+    now[0] += 1.5
+    law.check(bind(v1_entries.EDIT_ORDER, edit))
+    law.check(order("1"))
+    now[0] += 1.5
+    law.check(order("1"))
+    assert asked == [(["XBT/USD"], True), (["ETH/USD"], False), (["XBT/USD"], True)]
