@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Bound
     from krakenws.core.exposure import Exposure, Quote
     from krakenws.core.policy import Facts, Policy, Verdict
-    from krakenws.net.checks import Checks
     from krakenws.net.errand import Learn
     from krakenws.net.facts import MakeRun
     from krakenws.net.stop import Stop
@@ -115,20 +114,18 @@ class Gate:
         try:
             if self._checks is not None:
                 self._checks.check(bound)
-                self._check_cost(self._checks, bound)
+                if self._at_hand is not None and bound.values.get("ordertype") == "market":
+                    self._check_cost(bound, self._at_hand(_pair(bound)))
             if self._policy is None:
                 return None
             return self._judge(self._policy, bound, [one for one in waiting if _counts(one)])
         except Stopped:
             raise _stopped(bound) from None
 
-    def _check_cost(self, checks: Checks, bound: Bound) -> None:
-        """Hold a market order to the least cost, if a book says what it would cost."""
-        if self._at_hand is None or bound.values.get("ordertype") != "market":
-            return
-        quote = self._at_hand(_pair(bound))
-        if quote is not None:
-            checks.check_cost(bound, quote.of(str(bound.values.get("type", "")))[0][0])
+    def _check_cost(self, bound: Bound, quote: Quote | None) -> None:
+        """Hold an order to the least cost, if a book says what it would cost."""
+        if quote is not None and self._checks is not None:
+            self._checks.check_cost(bound, quote.of(str(bound.values.get("type", "")))[0][0])
 
     def _judge(self, policy: Policy, bound: Bound, waiting: Sequence[Bound]) -> Exposure:
         from krakenws.core.exposure import Sizing
@@ -143,8 +140,7 @@ class Gate:
         before = [(one, Sizing(one).exposure(self._quotes.get(_pair(one)))) for one in waiting]
         quote = self._quotes.get(_pair(bound))
         exposure = judge(policy, bound, self._facts(policy, self._history, before, quote))
-        if quote is not None and self._checks is not None:
-            self._checks.check_cost(bound, quote.of(str(bound.values.get("type", "")))[0][0])
+        self._check_cost(bound, quote)
         return exposure
 
     def _look(self, policy: Policy, bound: Bound) -> None:
