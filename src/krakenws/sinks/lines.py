@@ -230,10 +230,10 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
     `received` comes last. A gap that has not ended yet says so: its `to` is null. What answers a session's
     caller has the caller's `id` behind its name.
     """
-    if isinstance(event, Addressed):
-        answer = event_fields(event.event, stamp)
-        return {"event": answer.pop("event"), "id": event.id, **answer}
     fields: dict[str, Any] = {"event": event.name}
+    if isinstance(event, Addressed):
+        fields = {"event": event.event.name, "id": event.id}
+        event = event.event
     channel, symbol = getattr(event, "channel", ""), getattr(event, "symbol", "")
     if channel or symbol:
         fields.update(place_of(str(channel), str(symbol)))
@@ -255,7 +255,7 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
 def _with_outcome(event: Answered, fields: dict[str, Any]) -> dict[str, Any]:
     """Put the outcome between what identifies a request and what it brought."""
     head: dict[str, Any] = {
-        name: fields.pop(name) for name in ("event", "method", "req_id") if name in fields
+        name: fields.pop(name) for name in ("event", "id", "method", "req_id") if name in fields
     }
     if isinstance(event, Reply):
         return {**head, "success": True, "outcome": "accepted", **fields}
