@@ -18,7 +18,7 @@ from tests.support.command import DEADLINE_S
 from tests.support.pairs import ROWS, store_pairs
 from tests.support.rest import serve
 from tests.support.sandbox import running
-from tests.support.scripts import OPEN_ORDERS, Ladder, accepts, answers
+from tests.support.scripts import OPEN_ORDERS, Ladder, accepts, answers, serves
 from tests.support.server import acks, exchange
 
 if TYPE_CHECKING:
@@ -229,7 +229,6 @@ def test_an_answer_with_an_order_id_is_never_called_not_placed(trader: Command) 
         ('kill_file = "~/stop"', GOOD, "kill_file: ~/stop is there; remove it to trade"),
         ("max_volume_per_order = 0.005", f"{GOOD} --no-check", "max_volume_per_order: 0.01 XBT"),
         ("max_volume_per_order = 0.005", f"{GOOD} --dry-run", "max_volume_per_order: 0.01 XBT"),
-        ("max_volume_per_order = 0.005", f"cancelAll + {GOOD}", "max_volume_per_order: 0.01 XBT"),
     ],
 )
 def test_what_the_policy_forbids_is_exit_code_8_and_opens_nothing(
@@ -368,6 +367,78 @@ def test_what_another_process_sends_between_check_and_leave_counts(
     assert result.code == (8 if way == "command" else 0)
     assert limit.partition(" ")[0] in result.out + result.err
     assert server.sent("addOrder") == []
+
+
+def test_a_late_no_of_the_policy_lets_the_cancels_of_a_line_go_and_none_of_its_orders(
+    trader: Command,
+) -> None:
+    arrived, go = threading.Event(), threading.Event()
+
+    def late(client: Connection) -> None:
+        client.accept()
+        arrived.set()
+        assert go.wait(DEADLINE_S)
+        client.greet()
+        serves(client)
+
+    write_policy(trader, "max_volume_per_day = 0.025")
+    with exchange(private=late) as server:
+        line = f"cancelOrder txid=O1 + {GOOD} + {GOOD}"
+        with trader.start(*line.split(), "-o", "json", *server.options) as process:
+            assert arrived.wait(DEADLINE_S)
+            with closing(Journal(State(str(trader.home / "state" / "krakenws"), durable=True))) as journal:
+                journal.begin([other_order(f"{server.url}/auth")])
+            go.set()
+            result = process.finish()
+    assert (result.code, "max_volume_per_day" in result.err) == (8, True)
+    assert "no order is sent, only what cancels" in result.err
+    assert '"outcome":"accepted"' in result.out
+    assert (len(server.sent("cancelOrder")), server.sent("addOrder")) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{good} + cancelOrder txid=O1 + {good}", "{good} + {bad} + cancelOrder txid=O1", "cancelAll + {bad}"],
+)
+def test_a_line_whose_order_the_policy_forbids_cancels_all_the_same(trader: Command, line: str) -> None:
+    write_policy(trader, "max_volume_per_day = 0.015")
+    words = line.format(good=GOOD, bad=f"{ADD} price=70000.1 volume=0.02").split()
+    with exchange(private=accepts) as server:
+        result = trader.run(*words, "-o", "json", *server.options)
+    assert (result.code, "max_volume_per_day" in result.err) == (8, True)
+    assert [message["event"][:6] for message in server.messages("/auth")] == ["cancel"]
+
+
+def test_a_late_no_of_the_policy_holds_back_nothing_that_is_only_checked(trader: Command) -> None:
+    arrived, go = threading.Event(), threading.Event()
+
+    def late(client: Connection) -> None:
+        client.accept()
+        arrived.set()
+        assert go.wait(DEADLINE_S)
+        client.greet()
+        serves(client)
+
+    write_policy(trader, "max_volume_per_day = 0.015")
+    with (
+        exchange(private=late) as server,
+        trader.start("session", "-o", "json", *server.options) as process,
+    ):
+        process.send(f"{GOOD} validate=true id=v\n{GOOD} id=a\n")
+        assert arrived.wait(DEADLINE_S)
+        with closing(Journal(State(str(trader.home / "state" / "krakenws"), durable=True))) as journal:
+            journal.begin([other_order(f"{server.url}/auth")])
+        go.set()
+        told: dict[str, Any] = {}
+        while len(told) < 2:
+            event = process.event()
+            if event.get("id"):
+                told[event["id"]] = event
+        process.send("quit\n")
+        assert process.finish().code == 0
+    assert (told["a"]["event"], told["a"]["code"]) == ("error", 8)
+    assert (told["v"]["event"], told["v"]["success"]) == ("reply", True)
+    assert [message.get("validate") for message in server.sent("addOrder")] == ["true"]
 
 
 def other_order(endpoint: str) -> Intent:

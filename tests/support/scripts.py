@@ -125,8 +125,13 @@ def answers(*told: dict[str, Any], status: str = "ok") -> Script:
 
 
 def accepts(client: Connection) -> None:
-    """Accept every trading request, whatever it is, and every subscription."""
+    """Greet, then `serves`."""
     client.greet()
+    serves(client)
+
+
+def serves(client: Connection) -> None:
+    """Accept every trading request, whatever it is, and every subscription."""
     while True:
         asked = client.expect()
         if asked["event"] == "subscribe":

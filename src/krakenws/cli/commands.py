@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from krakenws.cli.context import Seldom, dialect_of
 from krakenws.core.catalog import Bound, bind
-from krakenws.errors import KrakenWSError, SinkError, UsageError
+from krakenws.core.v1_entries import PLACING
+from krakenws.errors import KrakenWSError, PolicyRefused, SinkError, UsageError
 from krakenws.sinks import ClosedPipe
 
 TYPE_CHECKING = False
@@ -66,8 +67,7 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
 
     with Stop() as stop:
         run = _make_run(context, bound, sink, stop, tell_lag)
-        for one in bound:
-            run.add(dialect_of(one.entry.api), one)
+        _add_all(run, bound)
         try:
             try:
                 run.run()
@@ -89,6 +89,20 @@ def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
             raise
         run.judge()
     return 0
+
+
+def _add_all(run: Run, bound: Sequence[Bound]) -> None:
+    """Put all on their way; where a policy forbids one, none that places an order, but those that cancel."""
+    forbidden: PolicyRefused | None = None
+    for one in bound:
+        if forbidden is not None and one.entry.name in PLACING:
+            continue
+        try:
+            run.add(dialect_of(one.entry.api), one)
+        except PolicyRefused as refused:
+            forbidden = refused
+    if forbidden is not None:
+        run.forbid(forbidden)
 
 
 def _refuse_contradictions(context: Context, bound: Sequence[Bound]) -> None:

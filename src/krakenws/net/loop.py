@@ -224,6 +224,25 @@ class Run(Shell):
             return []
         return [self._request(self._link(dialect, bound.entry.access), command) for command in commands]
 
+    def forbid(self, refused: PolicyRefused) -> None:
+        """Send nothing of a line that places orders, as a policy forbids it; what only takes away goes.
+
+        Raises:
+            PolicyRefused: there is nothing that takes away.
+        """
+        assert self._trading is not None  # noqa: S101 - it was refused there
+        for req_id, bound in self._trading.held:
+            if bound.entry.name in PLACING:
+                self.give_up(_TRADED, req_id)
+        self._forbidden(refused, [bound for _, bound in self._trading.held])
+
+    def _forbidden(self, refused: PolicyRefused, others: Sequence[Bound]) -> None:
+        """Take a policy's no to what a line places; `others` of it that trade are sent all the same."""
+        if not any(bound.entry.trading for bound in others):
+            raise refused
+        self._warn("your policy forbids an order of this line: no order is sent, only what cancels")
+        self.verdicts.forbidden(refused)
+
     def _request(self, link: Link, command: Command) -> int:
         assert self._trading is not None  # noqa: S101 - whose command it is
         req_id = link.protocol.request(command.bound, monotonic())
@@ -485,6 +504,7 @@ class Run(Shell):
             self._looker.end_errand()
             self._forget(self._looker)
             self._looker = None
+            trading.look_ups.forget()
 
     def _tell_verdicts(self, events: Sequence[Event]) -> None:
         if events:
@@ -514,12 +534,13 @@ class Run(Shell):
         try:
             self._trading.leave(link.protocol)
         except PolicyRefused as refused:  # what others sent meanwhile has used up what there was
-            if self._attendant is None:
-                raise
-            for request in [one for one in link.protocol.leaving if one.entry.name in PLACING]:
+            for request in [one for one in link.protocol.leaving if _is_placing(one.bound)]:
                 link.protocol.withdraw(request)
                 self._trading.give_up(request.req_id)
-                self._attendant.refused(link.key, request.req_id, refused)
+                if self._attendant is not None:
+                    self._attendant.refused(link.key, request.req_id, refused)
+            if self._attendant is None:
+                self._forbidden(refused, [one.bound for one in link.protocol.leaving])
             self._trading.leave(link.protocol)
         except UsageError as taken:
             from krakenws.core.intents import NameTaken
@@ -648,3 +669,8 @@ class Run(Shell):
         self.verdicts.judge(failures, streaming=streaming, unsent_is_failure=unsent_is_failure)
         if self._follow is not None:
             self._follow.judge()
+
+
+def _is_placing(bound: Bound) -> bool:
+    """Whether a policy may forbid what is about to leave: none looks again at what is only validated."""
+    return bound.entry.name in PLACING and not only_validates(bound)

@@ -306,6 +306,12 @@ class Trading:
         return [command.bound for command in self._unsent]
 
     @property
+    def held(self) -> list[tuple[int, Bound]]:
+        """The commands that wait for their connection, each with its number."""
+        commands = self._commands.items()
+        return [(req_id, command.bound) for req_id, command in commands if command in self._unsent]
+
+    @property
     def owed(self) -> list[Intent]:
         """The intents of this run that have left and have no verdict yet."""
         sent = [command.intent for command in self._commands.values() if command.intent is not None]

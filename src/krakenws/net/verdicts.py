@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from krakenws.core.events import Answered, Refused
+    from krakenws.errors import PolicyRefused
     from krakenws.net.trading import Trading
 
 _AUTH_ERRORS = ("ESession:", "EGeneral:Permission denied", "EAPI:Invalid key", "EAuth:", "EAccount:")
@@ -32,6 +33,7 @@ class Verdicts:
         self._trading = trading
         self._answered: list[Answered] = []
         self._refused: list[Refused] = []
+        self._forbidden: PolicyRefused | None = None
 
     def answered(self, event: Answered) -> None:
         """Take the end of a request."""
@@ -44,6 +46,10 @@ class Verdicts:
     def refused(self, event: Refused) -> None:
         """Take a subscription that the exchange refused."""
         self._refused.append(event)
+
+    def forbidden(self, error: PolicyRefused) -> None:
+        """Take a policy's no to orders that were therefore not sent, unlike other commands."""
+        self._forbidden = self._forbidden or error
 
     @property
     def traded(self) -> bool:
@@ -62,6 +68,8 @@ class Verdicts:
             KrakenWSError: its `exit_code` is the process's.
         """
         self.judge_unknown()
+        if self._forbidden is not None:  # what became of the others was told
+            raise self._forbidden
         for event in self._answered:
             if isinstance(event, Rejected):
                 raise refusal(f"{event.method} {event.order}", event.error)
