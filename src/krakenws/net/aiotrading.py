@@ -245,6 +245,7 @@ class TradingShell(FeedShell):
             listen(looker)
         elif not trading.look_ups and looker is not None:
             self._drop(looker)
+            trading.look_ups.forget()
 
     def _further(self, link: Link) -> Iterable[tuple[Step, Watched]]:
         if self._trading is None or not link.looks:

@@ -199,7 +199,8 @@ class Follow:
             return
         if self._status in {CANCELED, EXPIRED}:
             why = f" ({self._reason})" if self._reason else ""
-            raise RequestRejected(f"{self.order_id} was {self._status}{why}", self._status)
+            how = "was" if self._status == CANCELED else "has"
+            raise RequestRejected(f"{self.order_id} {how} {self._status}{why}", self._status)
         if self.over:
             raise OutcomeUnknown(
                 f"{self.order_id} ended while nobody listened, and how is not known: look at your trades"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     """REST's answers or what it raised, and when it was asked."""
 
 CHANNELS = ("openOrders", "ownTrades")
+_NOT_CONNECTED = "not connected yet"
 
 
 class _Inquiry:
@@ -85,7 +86,7 @@ class LookUps:
         self._note = note
         self._conclude = conclude
         self._evidence = Evidence()
-        self._blind = "not connected yet"
+        self._blind = _NOT_CONNECTED
         self._inquiries: list[_Inquiry] = []
         self._looked_for: list[_Inquiry] = []
         self._errand: Errand | None = None
@@ -225,10 +226,17 @@ class LookUps:
                 f"{named(its.intent)}: look {its.looks - len(its.dues)} of {its.looks}: {streams}; {rest}"
             )
             if not its.dues:
-                cause = f"{its.cause}, and {its.looks} look-ups did not tell"
+                looks = f"{its.looks} look-ups" if its.looks > 1 else "1 look-up"
+                cause = f"{its.cause}, and {looks} did not tell"
                 told.append(self._conclude(_unknown(its.intent, cause)))
         self._looked_for = []
         return told
+
+    def forget(self) -> None:
+        """Forget what was seen: nothing is looked for, and from now on nobody tells what changes."""
+        self.finish()
+        self._evidence = Evidence()
+        self._blind = _NOT_CONNECTED
 
     def finish(self) -> None:
         """Want nothing more."""

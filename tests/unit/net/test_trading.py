@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from krakenws.core.events import Rejected, Reply, Route, Unanswered, Update
+from krakenws.core.inquiry import AGED_NS
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, SETTLED, UNKNOWN
 from krakenws.core.v1_entries import OPEN_ORDERS
 from krakenws.errors import PolicyRefused, SinkError, UsageError
@@ -232,6 +233,26 @@ def test_an_answer_after_the_last_look_settles_the_journal_and_tells_no_second_v
     assert hear(run, answer("addOrder", 1, txid="O1")) == []
     assert [row.state for row in ledger.rows.values()] == [ACCEPTED]
     assert "late answer" in run.notes[-1]
+
+
+def test_what_a_look_up_saw_long_ago_proves_nothing_to_the_next() -> None:
+    """A session of hours: what was open at the first look-up may have been cancelled since."""
+    ledger = Ledger()
+    run = Run(ledger, look_ups_s=(1.0,))
+    run.add("cancelOrder txid=O1")
+    run.open()
+    run.trading.heed(run.protocol.lost("cut", 0, 0.0))
+    update = Update(
+        Route(OPEN_ORDERS, {}, "openOrders", ""), b"", 0, True, None, [{"O1": {"status": "open"}}]
+    )
+    assert run.trading.look_ups.heed([update]) == []
+    (told,) = run.trading.look_ups.on_deadline(run.trading.look_ups.next_deadline() or 0.0)
+    assert isinstance(told, Unanswered)
+    run.trading.look_ups.forget()  # as the loop does when nothing is looked for
+    (row,) = ledger.rows.values()
+    run.trading.adopt(replace(row, created_ns=row.created_ns - 2 * AGED_NS), "asked again")
+    assert run.trading.told() == [], "the answer of then is none"
+    assert len(run.trading.look_ups.heed([update])) == 1
 
 
 def test_one_order_is_not_found_for_two_intents_that_look_alike() -> None:
