@@ -16,7 +16,7 @@ from krakenws.net import trading
 from krakenws.record import replace
 from tests.support.api import client, run, strike, updates, wait_until
 from tests.support.sandbox import running
-from tests.support.scripts import OPEN_ORDERS, accepts
+from tests.support.scripts import OPEN_ORDERS, accepted, accepts, knows_nothing, refused
 from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
@@ -51,24 +51,6 @@ def rows() -> list[Intent]:
 def told_of(intents: list[Intent]) -> list[tuple[Any, ...]]:
     """What became of each, without what differs from run to run."""
     return [(i.method, dict(i.asked), i.state, i.found, i.result.get("order_id"), i.error) for i in intents]
-
-
-def knows_nothing(client: Connection) -> None:
-    """Serve look-ups on an account without orders and trades."""
-    client.greet()
-    for _ in range(2):
-        asked = client.expect(event="subscribe")
-        client.send(*acks(asked), f'[[],"{asked["subscription"]["name"]}",{{"sequence":1}}]')
-    client.hold()
-
-
-def accepted(asked: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "ok", "txid": "OREAL", **more}
-
-
-def refused(asked: dict[str, Any]) -> dict[str, Any]:
-    error = "EOrder:Insufficient funds"
-    return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "error", "errorMessage": error}
 
 
 def late(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Scripts:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.scripts import accepted, knows_nothing, refused
 from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
@@ -16,24 +17,6 @@ if TYPE_CHECKING:
 
 ORDER = split("addOrder pair=XBT/USD type=buy ordertype=limit price=9000 volume=0.01 --ack-timeout 300ms")
 LOOKS = {"KRAKENWS_LOOK_UPS": "100ms,10s"}
-
-
-def knows_nothing(client: Connection) -> None:
-    """Serve look-ups on an account without orders and trades."""
-    client.greet()
-    for _ in range(2):
-        asked = client.expect(event="subscribe")
-        client.send(*acks(asked), f'[[],"{asked["subscription"]["name"]}",{{"sequence":1}}]')
-    client.hold()
-
-
-def accepted(asked: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "ok", "txid": "OREAL", **more}
-
-
-def refused(asked: dict[str, Any]) -> dict[str, Any]:
-    error = "EOrder:Insufficient funds"
-    return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "error", "errorMessage": error}
 
 
 @pytest.mark.parametrize(("answer", "code"), [(accepted, 0), (refused, 5)])

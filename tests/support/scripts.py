@@ -146,3 +146,23 @@ def serves(client: Connection) -> None:
 def refuses(error: str) -> Script:
     """Refuse one trading request."""
     return answers({"errorMessage": error}, status="error")
+
+
+def knows_nothing(client: Connection) -> None:
+    """Serve look-ups on an account without orders and trades."""
+    client.greet()
+    for _ in range(2):
+        asked = client.expect(event="subscribe")
+        client.send(*acks(asked), f'[[],"{asked["subscription"]["name"]}",{{"sequence":1}}]')
+    client.hold()
+
+
+def accepted(asked: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The frame that accepts an order."""
+    return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "ok", "txid": "OREAL", **more}
+
+
+def refused(asked: dict[str, Any]) -> dict[str, Any]:
+    """The frame that refuses one."""
+    error = "EOrder:Insufficient funds"
+    return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "error", "errorMessage": error}
