@@ -163,6 +163,8 @@ class Requests:
 
     def next_deadline(self) -> float | None:
         """Return when the first answer is overdue, in monotonic seconds."""
+        if not self._open:
+            return None
         return min([one.deadline for one in self._open.values() if one.deadline is not None], default=None)
 
     def taken(self) -> None:
