@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from krakenws.options import Options
 
 _NOT_REJECTED = (OPEN, UNKNOWN, ACCEPTED, SETTLED)
+_ON_ITS_WAY_NS = 60 * 1_000_000_000
+"""How long an order may wait at the exchange. Source: `deadline`, v1.md 9.1."""
 _REMEMBERED_NS = 30 * 86400 * 1_000_000_000
 
 
@@ -119,9 +121,15 @@ class History:
         return [Verdict(*row) for row in rows]
 
     def opened_since(self, since_ns: int) -> int:
-        """Return how many new orders were sent since then and not rejected."""
-        rows = self._placed(("method",), _NOT_REJECTED, since_ns)
-        return sum(method == "addOrder" for (method,) in rows)
+        """Return how many new orders were sent since then and not rejected.
+
+        Those sent right before, and not answered yet, may have been on their way then.
+        """
+        rows = self._placed(("method", "state", "created_ns"), _NOT_REJECTED, since_ns - _ON_ITS_WAY_NS)
+        return sum(
+            method == "addOrder" and (created_ns >= since_ns or state in {OPEN, UNKNOWN})
+            for method, state, created_ns in rows
+        )
 
     def _placed(
         self, columns: Sequence[str], states: Sequence[str], since_ns: int, newest: int | None = None

@@ -201,6 +201,21 @@ def test_a_policy_is_told_of_the_orders_of_its_account_newest_first(journal: Jou
     assert [one.outcome for one in history.last_verdicts(2)] == [REJECTED]
 
 
+def test_an_order_on_its_way_when_the_open_ones_were_counted_counts_until_it_is_answered(
+    journal: Journal,
+) -> None:
+    history = History(journal, "wss://x", "key")
+    second_ns = 1_000_000_000
+    sent = replace(intent("a"), endpoint="wss://x", account="key")
+    long_ago = replace(intent("b", at_ns=NOW_NS - 61 * second_ns), endpoint="wss://x", account="key")
+    journal.begin([sent])
+    journal.begin([long_ago])
+    assert history.opened_since(NOW_NS + second_ns) == 1
+    journal.settle(replace(sent, state=ACCEPTED, settled_ns=NOW_NS + 1))
+    assert history.opened_since(NOW_NS + second_ns) == 0
+    assert history.opened_since(NOW_NS) == 1
+
+
 def test_a_file_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
     (tmp_path / "state.db").mkdir()
     with pytest.raises(SinkError, match="cannot be used"):
