@@ -386,6 +386,27 @@ def test_a_name_that_another_process_is_quicker_to_use_is_answered_with_its_verd
     assert len(server.sent("addOrder")) == 1
 
 
+def test_a_name_that_another_process_takes_for_something_else_fails_its_order_alone(monkeypatch: Any) -> None:
+    def reached(point: str) -> None:
+        if point == trading.BEFORE_ROW and len(rows()) == 1:
+            journal = open_journal()
+            journal.begin([replace(rows()[0], id="monday", named=True)])
+            journal.close()
+
+    async def main() -> list[Any]:
+        async with client(server) as kraken:
+            first = await order(kraken, userref=7)
+            monkeypatch.setattr(trading, "reached", reached)
+            both = (order(kraken, userref=8, intent="monday"), order(kraken, userref=9))
+            return [first, *await asyncio.gather(*both, return_exceptions=True)]
+
+    with exchange(private=accepts) as server:
+        _, named, other = run(main())
+    assert isinstance(named, krakenws.UsageError)
+    assert isinstance(other, krakenws.OrderAdded)
+    assert [one["userref"] for one in server.sent("addOrder")] == ["7", "9"]
+
+
 def test_orders_at_once_count_for_one_anothers_limits(home: Path) -> None:
     (home / "config" / "krakenws").mkdir(parents=True)
     policy = "[policy]\nmax_volume_per_day = { XBT = 0.025 }\n"

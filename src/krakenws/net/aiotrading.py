@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from krakenws.core.catalog import PRIVATE
 from krakenws.core.events import Answered, Reply
 from krakenws.core.inquiry import named
+from krakenws.core.intents import NameTaken
 from krakenws.core.odometer import Odometer
 from krakenws.core.requests import only_validates
 from krakenws.core.v1 import V1
@@ -187,6 +188,11 @@ class TradingShell(FeedShell):
             self._trading.leave(link.protocol)
         except PolicyRefused as refused:  # what others sent meanwhile has used up what there was
             self._hold_back(link, [one for one in leaving if one.entry.name in PLACING], refused)
+            self._leaving(link)
+        except NameTaken as taken:  # what bore the name was withdrawn; the others may go
+            for number in taken.numbers:
+                if wait := self._awaited.get((link, number)):
+                    wait.fail(taken)
             self._leaving(link)
         except KrakenWSError as error:  # no row, no frame; streams on the same connection go on
             self._hold_back(link, leaving, error)

@@ -541,7 +541,7 @@ class Run(Shell):
                     self._attendant.refused(link.key, request.req_id, refused)
             if self._attendant is None:
                 self._forbidden(refused, [one.bound for one in link.protocol.leaving])
-            self._trading.leave(link.protocol)
+            self._leaving(link)
         except UsageError as taken:
             from krakenws.core.intents import NameTaken
 
