@@ -219,6 +219,10 @@ def _sentence(path: str, error: Exception) -> str:
         return f"{path} is damaged: move it away, a new one will be made"
     if name.startswith("SQLITE_FULL"):
         return f"{path} could not be written because the disk is full: make room, then try again"
+    if name.startswith(
+        "SQLITE_IOERR"
+    ):  # a full disk, too, when it is the index of the log that finds no room
+        return f"{path} could not be read or written: see that its disk has room and is sound, then try again"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (
         f"{path} cannot be used ({reason.lower()}): make it and its directory writable,"

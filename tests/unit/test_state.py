@@ -189,3 +189,15 @@ def test_an_older_layout_is_migrated(state: State, monkeypatch: pytest.MonkeyPat
     assert state.next_nonce("key", NOW_NS) == NOW_NS + 1
     assert state._database is not None
     assert state._database.execute("SELECT count(*) FROM newer").fetchone() == (0,)
+
+
+def test_a_disk_that_fails_is_not_called_unwritable(tmp_path: Path) -> None:
+    state = State(str(tmp_path))
+
+    def fails(_: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+        raise error
+
+    with closing(state), pytest.raises(SinkError, match="could not be read or written: see that its disk"):
+        state.transaction(fails)
