@@ -249,7 +249,7 @@ def state_damaged(scene: Scene) -> None:
     "the disk is full where the state is (`ulimit -f 0`)",
     "refused, with what mends it",
     code=7,
-    says="state.db c(ould not be written|annot be used)",
+    says="state.db could not be (written|read or written)",
 )
 def state_full(scene: Scene) -> None:
     few(scene, "ulimit -f 0", words="openOrders")
