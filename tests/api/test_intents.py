@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from krakenws.net import trading
 from krakenws.record import replace
 from tests.support.api import client, run, strike, updates, wait_until
 from tests.support.sandbox import running
-from tests.support.scripts import OPEN_ORDERS, accepted, accepts, knows_nothing, refused
+from tests.support.scripts import OPEN_ORDERS, accepted, accepts, knows_nothing, late, refused
 from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
@@ -53,28 +54,6 @@ def told_of(intents: list[Intent]) -> list[tuple[Any, ...]]:
     return [(i.method, dict(i.asked), i.state, i.found, i.result.get("order_id"), i.error) for i in intents]
 
 
-def late(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Scripts:
-    def scripts() -> list[Script]:
-        looking = threading.Event()
-
-        def is_late(client: Connection) -> None:
-            client.greet()
-            asked = client.expect(event="addOrder")
-            assert looking.wait(20)
-            client.send(answer(asked), answer(asked))
-            client.hold()
-
-        def looked_at(client: Connection) -> None:
-            client.greet()
-            client.expect(event="subscribe")
-            looking.set()
-            client.hold()
-
-        return [is_late, looked_at]
-
-    return scripts
-
-
 def answers_another(client: Connection) -> None:
     client.greet()
     asked = client.expect(event="addOrder")
@@ -109,8 +88,8 @@ def lost_and_found() -> list[Script]:
 
 
 CASES: dict[str, tuple[Scripts, type[krakenws.KrakenWSError] | None]] = {
-    "late and accepted": (late(accepted), None),
-    "late and refused": (late(refused), krakenws.OrderRejected),
+    "late and accepted": (partial(late, accepted), None),
+    "late and refused": (partial(late, refused), krakenws.OrderRejected),
     "found in openOrders": (lost_and_found, None),
     "the answer to another request": (lambda: [answers_another, knows_nothing], krakenws.OutcomeUnknown),
     "an error that proves nothing": (lambda: [fails_inside, knows_nothing], krakenws.OutcomeUnknown),
@@ -239,7 +218,8 @@ def test_a_cancelled_call_whose_order_has_left_is_settled_when_the_answer_comes(
     assert len(server.sent("addOrder")) == 1
 
 
-def test_an_order_that_is_cancelled_while_it_is_checked_leaves_no_trace(monkeypatch: Any) -> None:
+def hold_up_checks(monkeypatch: Any) -> tuple[threading.Event, threading.Event]:
+    """Let the gate wait; return what tells that it was asked, and what lets it go on."""
     asked, go_on = threading.Event(), threading.Event()
 
     def check(*_: object) -> None:
@@ -247,6 +227,11 @@ def test_an_order_that_is_cancelled_while_it_is_checked_leaves_no_trace(monkeypa
         assert go_on.wait(10)
 
     monkeypatch.setattr("krakenws.net.gate.Gate.check", check)
+    return asked, go_on
+
+
+def test_an_order_that_is_cancelled_while_it_is_checked_leaves_no_trace(monkeypatch: Any) -> None:
+    asked, go_on = hold_up_checks(monkeypatch)
 
     async def main() -> None:
         async with client(server) as kraken:
@@ -265,13 +250,7 @@ def test_an_order_that_is_cancelled_while_it_is_checked_leaves_no_trace(monkeypa
 
 
 def test_a_cancel_does_not_wait_for_the_checks_of_an_order(monkeypatch: Any) -> None:
-    asked, go_on = threading.Event(), threading.Event()
-
-    def check(*_: object) -> None:
-        asked.set()
-        assert go_on.wait(10)
-
-    monkeypatch.setattr("krakenws.net.gate.Gate.check", check)
+    asked, go_on = hold_up_checks(monkeypatch)
 
     async def main() -> None:
         async with client(server) as kraken:
@@ -367,17 +346,19 @@ def test_two_tasks_with_one_name_send_one_order() -> None:
     assert len(server.sent("addOrder")) == 1
 
 
-def test_a_name_that_another_process_is_quicker_to_use_is_answered_with_its_verdict(monkeypatch: Any) -> None:
-    def reached(point: str) -> None:
-        if point == trading.BEFORE_ROW and len(rows()) == 1:
-            journal = open_journal()
-            journal.begin([replace(rows()[0], id="monday", named=True)])
-            journal.close()
+def take_monday(point: str) -> None:
+    """Be the other process: ask for the first order again under the name, just before the second row."""
+    if point == trading.BEFORE_ROW and len(rows()) == 1:
+        journal = open_journal()
+        journal.begin([replace(rows()[0], id="monday", named=True)])
+        journal.close()
 
+
+def test_a_name_that_another_process_is_quicker_to_use_is_answered_with_its_verdict(monkeypatch: Any) -> None:
     async def main() -> list[krakenws.OrderAdded]:
         async with client(server) as kraken:
             first = await order(kraken, userref=7)
-            monkeypatch.setattr(trading, "reached", reached)
+            monkeypatch.setattr(trading, "reached", take_monday)
             return [first, await order(kraken, userref=7, intent="monday")]
 
     with exchange(private=accepts) as server:
@@ -387,16 +368,10 @@ def test_a_name_that_another_process_is_quicker_to_use_is_answered_with_its_verd
 
 
 def test_a_name_that_another_process_takes_for_something_else_fails_its_order_alone(monkeypatch: Any) -> None:
-    def reached(point: str) -> None:
-        if point == trading.BEFORE_ROW and len(rows()) == 1:
-            journal = open_journal()
-            journal.begin([replace(rows()[0], id="monday", named=True)])
-            journal.close()
-
     async def main() -> list[Any]:
         async with client(server) as kraken:
             first = await order(kraken, userref=7)
-            monkeypatch.setattr(trading, "reached", reached)
+            monkeypatch.setattr(trading, "reached", take_monday)
             both = (order(kraken, userref=8, intent="monday"), order(kraken, userref=9))
             return [first, *await asyncio.gather(*both, return_exceptions=True)]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from shlex import split
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.scripts import accepted, knows_nothing, refused
+from tests.support.scripts import accepted, knows_nothing, late, refused
 from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
@@ -21,22 +20,7 @@ LOOKS = {"KRAKENWS_LOOK_UPS": "100ms,10s"}
 
 @pytest.mark.parametrize(("answer", "code"), [(accepted, 0), (refused, 5)])
 def test_an_answer_that_comes_late_is_the_verdict(trader: Command, answer: Any, code: int) -> None:
-    looking = threading.Event()
-
-    def is_late(client: Connection) -> None:
-        client.greet()
-        asked = client.expect(event="addOrder")
-        assert looking.wait(20)
-        client.send(answer(asked), answer(asked))
-        client.hold()
-
-    def looked_at(client: Connection) -> None:
-        client.greet()
-        client.expect(event="subscribe")
-        looking.set()
-        client.hold()
-
-    with exchange(private=[is_late, looked_at]) as server:
+    with exchange(private=late(answer)) as server:
         result = trader.run(*ORDER, *server.options, **LOOKS)
     assert result.code == code, result.err
     (told,) = [event for event in result.events if event["event"] == "reply"]

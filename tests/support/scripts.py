@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from tests.support.server import acks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.server import Connection, Script
 
 HEARTBEAT = '{"event":"heartbeat"}'
@@ -166,3 +169,23 @@ def refused(asked: dict[str, Any]) -> dict[str, Any]:
     """The frame that refuses one."""
     error = "EOrder:Insufficient funds"
     return {"event": "addOrderStatus", "reqid": asked["reqid"], "status": "error", "errorMessage": error}
+
+
+def late(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> list[Script]:
+    """Answer an order, twice, once it is looked for: the private connection's script and the look-up's."""
+    looking = threading.Event()
+
+    def is_late(client: Connection) -> None:
+        client.greet()
+        asked = client.expect(event="addOrder")
+        assert looking.wait(20)
+        client.send(answer(asked), answer(asked))
+        client.hold()
+
+    def looked_at(client: Connection) -> None:
+        client.greet()
+        client.expect(event="subscribe")
+        looking.set()
+        client.hold()
+
+    return [is_late, looked_at]
