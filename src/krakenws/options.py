@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from krakenws.record import record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
 
 @record
 class Options:
@@ -46,11 +50,11 @@ class Options:
     """A longer WebSocket message is refused (close 1009)."""
     verify: bool = True
     """Keep every book and compare its checksum on each update that carries one."""
-    book: str = "changes"
+    book: Literal["changes", "top", "full"] = "changes"
     """What a book update shows: `changes`, `top` (best bid and ask when either changed) or `full`."""
     backfill: bool = False
     """Ask REST for the trades that a gap lost (core/backfill.py)."""
-    overflow: str = "block"
+    overflow: Literal["block", "drop", "exit"] = "block"
     """When stdout is read too slowly: `block` (the socket waits too), `drop` data and say so, or `exit`."""
     overflow_s: float = 10.0
     """With `exit`: how long stdout may take nothing."""

@@ -22,17 +22,25 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from krakenws import api
 from krakenws.errors import ConnectionFailed, UsageError
 from krakenws.net.client import Client as AsyncClient
-from krakenws.net.stream import MAX_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
-    from typing import Literal, Self
+    from typing import Literal, Self, Unpack
 
     from krakenws.core.events import Event, Update
     from krakenws.core.rows import Balance, Candle, Fill, Level, Levels, Order, Spread, Ticker, Trade
-    from krakenws.net.client import Overflow
     from krakenws.net.livebook import LiveBook as AsyncLiveBook
+    from krakenws.net.parameters import (
+        AnyParams,
+        BalancesParams,
+        BookParams,
+        CandleParams,
+        Depth,
+        OpenOrdersParams,
+        OwnTradesParams,
+        Reading,
+    )
     from krakenws.net.stream import Stream as AsyncStream
 
 P = ParamSpec("P")
@@ -143,89 +151,40 @@ class Client:
 
         @overload
         def stream(
-            self, channel: Literal["ticker"], /, *pairs: str, overflow: Overflow = ..., max_events: int = ...
+            self, channel: Literal["ticker"], /, *pairs: str, **params: Unpack[Reading]
         ) -> Stream[Ticker]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["book"],
-            /,
-            *pairs: str,
-            depth: Literal[10, 25, 100, 500, 1000] = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["book"], /, *pairs: str, **params: Unpack[BookParams]
         ) -> Stream[Levels]: ...
         @overload
         def stream(
-            self, channel: Literal["spread"], /, *pairs: str, overflow: Overflow = ..., max_events: int = ...
+            self, channel: Literal["spread"], /, *pairs: str, **params: Unpack[Reading]
         ) -> Stream[Spread]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["ohlc"],
-            /,
-            *pairs: str,
-            interval: Literal[1, 5, 15, 30, 60, 240, 1440, 10080, 21600] = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["ohlc"], /, *pairs: str, **params: Unpack[CandleParams]
         ) -> Stream[Candle]: ...
         @overload
         def stream(
-            self, channel: Literal["trade"], /, *pairs: str, overflow: Overflow = ..., max_events: int = ...
+            self, channel: Literal["trade"], /, *pairs: str, **params: Unpack[Reading]
         ) -> Stream[Trade]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["openOrders"],
-            /,
-            *,
-            ratecounter: bool = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["openOrders"], /, **params: Unpack[OpenOrdersParams]
         ) -> Stream[Order]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["ownTrades"],
-            /,
-            *,
-            snapshot: bool = ...,
-            consolidate_taker: bool = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["ownTrades"], /, **params: Unpack[OwnTradesParams]
         ) -> Stream[Fill]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["balances"],
-            /,
-            *,
-            snapshot: bool = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["balances"], /, **params: Unpack[BalancesParams]
         ) -> Stream[Balance]: ...
         @overload
-        def stream(
-            self,
-            channel: str,
-            /,
-            *pairs: str,
-            api: int | None = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
-            **params: object,
-        ) -> Stream[Any]: ...
+        def stream(self, channel: str, /, *pairs: str, **params: Unpack[AnyParams]) -> Stream[Any]: ...
 
-    def stream(
-        self,
-        channel: str,
-        /,
-        *pairs: str,
-        api: int | None = None,
-        overflow: Overflow = "block",
-        max_events: int = MAX_EVENTS,
-        **params: object,
-    ) -> Stream[Any]:
+    def stream(self, channel: str, /, *pairs: str, **params: Any) -> Stream[Any]:
         """Return the events of a channel to iterate over; see `krakenws.Client.stream`.
 
         What has been read ahead for the caller comes on top of `max_events`, at most as much again.
@@ -235,13 +194,11 @@ class Client:
         """
 
         async def begin() -> AsyncStream[Any]:
-            return self._client.stream(
-                channel, *pairs, api=api, overflow=overflow, max_events=max_events, **params
-            )
+            return self._client.stream(channel, *pairs, **params)
 
         return Stream(self._call(begin()), self)
 
-    def book(self, pair: str, /, *, depth: Literal[10, 25, 100, 500, 1000] = 10) -> LiveBook:
+    def book(self, pair: str, /, *, depth: Depth = 10) -> LiveBook:
         """Return the order book of a pair, kept up to date and verified; see `krakenws.Client.book`.
 
         Raises:

@@ -48,7 +48,7 @@ async def streams_know_their_rows(kraken: krakenws.Client) -> None:
 
 
 async def a_channel_that_is_known_at_run_time_has_any_rows(kraken: krakenws.Client, name: str) -> None:
-    stream = kraken.stream(name, "XBT/USD", depth=25)
+    stream = kraken.stream(name, "XBT/USD", depth=25, snapshot=False)
     assert_type(stream, Stream[Any])
     assert_type(await stream.next(1.0), Update[Any] | Event | None)
 
@@ -64,7 +64,13 @@ async def books_have_levels_or_none(kraken: krakenws.Client) -> None:
 
 async def verdicts_are_typed(kraken: krakenws.Client) -> None:
     order = await kraken.add_order(
-        "XBT/USD", type="buy", ordertype="limit", volume="0.1", price=Decimal(9000)
+        "XBT/USD",
+        type="buy",
+        ordertype="limit",
+        volume="0.1",
+        price=Decimal(9000),
+        oflags=["post", "fciq"],
+        close_ordertype="stop-loss",
     )
     assert_type(order, krakenws.OrderAdded)
     assert_type(order.order_id, str)
@@ -84,7 +90,19 @@ async def mistakes_are_found(kraken: krakenws.Client) -> None:
     await kraken.add_order("XBT/USD", type="buy")  # type: ignore[call-arg]
     await kraken.cancel_order("O", intent=7)  # type: ignore[arg-type]
     krakenws.connect(api_key=b"key")  # type: ignore[arg-type]
+    await kraken.add_order("XBT/USD", type="buy", ordertype="limit", volume="1", leverge=2)  # type: ignore[call-arg]
+    await kraken.edit_order("O", "XBT/USD", oflags=["maker"])  # type: ignore[list-item]
+    krakenws.Options(book="all")  # type: ignore[arg-type]
+
+
+def a_value_that_a_parameter_does_not_take_is_found(kraken: krakenws.Client, blocking: sync.Client) -> None:
+    kraken.stream("book", "XBT/USD", depth=11)  # type: ignore[call-overload]
+    kraken.stream("ohlc", "XBT/USD", interval=2)  # type: ignore[call-overload]
     kraken.stream("ticker", "XBT/USD", overflow="spill")  # type: ignore[call-overload]
+    kraken.stream("balances", api=3)  # type: ignore[call-overload]
+    kraken.stream("openOrders", ratecounter="yes")  # type: ignore[call-overload]
+    kraken.stream("trade", "XBT/USD", dpeth=10)  # type: ignore[call-overload]
+    blocking.stream("book", "XBT/USD", depth=11)  # type: ignore[call-overload]
 
 
 def the_blocking_client_is_typed_as_well() -> None:

@@ -26,31 +26,33 @@ from krakenws.net.verdicts import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
-    from decimal import Decimal
     from types import TracebackType
-    from typing import Literal, Self, TypeAlias
+    from typing import Literal, Self, Unpack
 
     from krakenws.core.catalog import Entry
     from krakenws.core.rows import Balance, Candle, Fill, Levels, Order, Spread, Ticker, Trade
     from krakenws.core.verdicts import VerdictT
     from krakenws.net.aioshell import End
     from krakenws.net.aiotrading import TradingShell
-
-    Amount: TypeAlias = str | Decimal | int
-    """Decimal text or an exact number; never a float."""
-    Overflow: TypeAlias = Literal["block", "drop", "raise"]
-    Side: TypeAlias = Literal["buy", "sell"]
-    OrderType: TypeAlias = Literal[
-        "market",
-        "limit",
-        "stop-loss",
-        "take-profit",
-        "stop-loss-limit",
-        "take-profit-limit",
-        "trailing-stop",
-        "trailing-stop-limit",
-        "settle-position",
-    ]
+    from krakenws.net.parameters import (
+        Amount,
+        AnyParams,
+        Api,
+        BalancesParams,
+        BookParams,
+        CandleParams,
+        Depth,
+        EditFlags,
+        MoreOfAnOrder,
+        OpenOrdersParams,
+        OrderFlags,
+        OrderType,
+        Overflow,
+        OwnTradesParams,
+        Reading,
+        Side,
+        TimeInForce,
+    )
 
 _FIRST_PING = 1 << 32
 """Far from the numbers of requests and of the probes of silence: an answer is that of one ping."""
@@ -115,85 +117,45 @@ class Client:
 
         @overload
         def stream(
-            self, channel: Literal["ticker"], /, *pairs: str, overflow: Overflow = ..., max_events: int = ...
+            self, channel: Literal["ticker"], /, *pairs: str, **params: Unpack[Reading]
         ) -> Stream[Ticker]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["book"],
-            /,
-            *pairs: str,
-            depth: Literal[10, 25, 100, 500, 1000] = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["book"], /, *pairs: str, **params: Unpack[BookParams]
         ) -> Stream[Levels]: ...
         @overload
         def stream(
-            self, channel: Literal["spread"], /, *pairs: str, overflow: Overflow = ..., max_events: int = ...
+            self, channel: Literal["spread"], /, *pairs: str, **params: Unpack[Reading]
         ) -> Stream[Spread]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["ohlc"],
-            /,
-            *pairs: str,
-            interval: Literal[1, 5, 15, 30, 60, 240, 1440, 10080, 21600] = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["ohlc"], /, *pairs: str, **params: Unpack[CandleParams]
         ) -> Stream[Candle]: ...
         @overload
         def stream(
-            self, channel: Literal["trade"], /, *pairs: str, overflow: Overflow = ..., max_events: int = ...
+            self, channel: Literal["trade"], /, *pairs: str, **params: Unpack[Reading]
         ) -> Stream[Trade]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["openOrders"],
-            /,
-            *,
-            ratecounter: bool = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["openOrders"], /, **params: Unpack[OpenOrdersParams]
         ) -> Stream[Order]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["ownTrades"],
-            /,
-            *,
-            snapshot: bool = ...,
-            consolidate_taker: bool = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["ownTrades"], /, **params: Unpack[OwnTradesParams]
         ) -> Stream[Fill]: ...
         @overload
         def stream(
-            self,
-            channel: Literal["balances"],
-            /,
-            *,
-            snapshot: bool = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
+            self, channel: Literal["balances"], /, **params: Unpack[BalancesParams]
         ) -> Stream[Balance]: ...
         @overload
-        def stream(
-            self,
-            channel: str,
-            /,
-            *pairs: str,
-            api: int | None = ...,
-            overflow: Overflow = ...,
-            max_events: int = ...,
-            **params: object,
-        ) -> Stream[Any]: ...
+        def stream(self, channel: str, /, *pairs: str, **params: Unpack[AnyParams]) -> Stream[Any]: ...
 
     def stream(
         self,
         channel: str,
         /,
         *pairs: str,
-        api: int | None = None,
+        api: Api | None = None,
         overflow: Overflow = "block",
         max_events: int = MAX_EVENTS,
         **params: object,
@@ -223,7 +185,7 @@ class Client:
         top_only = self._shell.options.book == "top"
         return Stream(self._shell, bound, overflow=overflow, max_events=max_events, top_only=top_only)
 
-    def book(self, pair: str, /, *, depth: Literal[10, 25, 100, 500, 1000] = 10) -> LiveBook:
+    def book(self, pair: str, /, *, depth: Depth = 10) -> LiveBook:
         """Return the order book of a pair, kept up to date and verified from now on.
 
         Args:
@@ -280,8 +242,8 @@ class Client:
         price2: Amount | None = None,
         leverage: int | None = None,
         reduce_only: bool | None = None,
-        oflags: str | Iterable[str] | None = None,
-        timeinforce: Literal["GTC", "IOC", "GTD"] | None = None,
+        oflags: OrderFlags | None = None,
+        timeinforce: TimeInForce | None = None,
         starttm: str | None = None,
         expiretm: str | None = None,
         deadline: str | None = None,
@@ -289,7 +251,7 @@ class Client:
         cl_ord_id: str | None = None,
         validate: bool | None = None,
         intent: str | None = None,
-        **more: object,
+        **more: Unpack[MoreOfAnOrder],
     ) -> OrderAdded:
         """Place one order; it is sent at most once, whatever happens.
 
@@ -377,7 +339,7 @@ class Client:
         volume: Amount | None = None,
         price: Amount | None = None,
         price2: Amount | None = None,
-        oflags: str | Iterable[str] | None = None,
+        oflags: EditFlags | None = None,
         newuserref: int | None = None,
         validate: bool | None = None,
         intent: str | None = None,
