@@ -17,6 +17,7 @@ import functools
 import threading
 from collections import deque
 from concurrent.futures import CancelledError
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from krakenws import api
@@ -221,22 +222,36 @@ class Client:
 
 
 class Stream(Generic[RowT]):
-    """What `krakenws.Stream` is, for scripts: an iterator and context manager."""
+    """What `krakenws.Stream` is, for scripts: an iterator and context manager.
+
+    Threads may share it: each event goes to one of them.
+    """
 
     def __init__(self, stream: AsyncStream[RowT], client: Client) -> None:
         self._stream = stream
         self._client = client
         self._ahead: deque[Update[RowT] | Event] = deque()
+        self._fetching = threading.Lock()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Update[RowT] | Event:
-        if not self._ahead:
-            self._ahead.extend(self._client._call(self._stream.batch()))
-            if not self._ahead:
-                raise StopIteration
-        return self._ahead.popleft()
+        while (event := self._take()) is None:
+            with self._fetching:
+                if self._ahead:  # of another thread
+                    continue
+                batch = self._client._call(self._stream.batch())
+                if not batch:
+                    raise StopIteration
+                self._ahead.extend(batch)
+        return event
+
+    def _take(self) -> Update[RowT] | Event | None:
+        try:
+            return self._ahead.popleft()
+        except IndexError:
+            return None
 
     def next(self, timeout_s: float) -> Update[RowT] | Event | None:
         """Return the next event, or None when there is none within so many seconds, or none any more.
@@ -244,9 +259,16 @@ class Stream(Generic[RowT]):
         Raises:
             KrakenWSError: as iterating does.
         """
-        if self._ahead:
-            return self._ahead.popleft()
-        return self._client._call(self._within(timeout_s))
+        due = monotonic() + timeout_s
+        event = self._take()
+        if event is None and self._fetching.acquire(timeout=min(max(0.0, timeout_s), threading.TIMEOUT_MAX)):
+            try:
+                event = self._take()
+                if event is None:
+                    event = self._client._call(self._within(due - monotonic()))
+            finally:
+                self._fetching.release()
+        return event
 
     async def _within(self, timeout_s: float) -> Update[RowT] | Event | None:
         try:
@@ -256,8 +278,9 @@ class Stream(Generic[RowT]):
 
     def close(self) -> None:
         """End it; the last stream of a feed unsubscribes."""
-        self._ahead.clear()
-        self._client._call(self._stream.aclose())
+        self._client._call(self._stream.aclose())  # which ends the wait of a thread that fetches
+        with self._fetching:
+            self._ahead.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,12 @@ import krakenws
 from tests.api.test_books import serves_a_book
 from tests.api.test_streams import serves
 from tests.support.api import names
-from tests.support.scripts import TICKER, accepts, refuses, streams
-from tests.support.server import exchange
+from tests.support.command import DEADLINE_S
+from tests.support.scripts import SPREAD, TICKER, accepts, refuses, streams
+from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
-    from krakenws.sync import Client
+    from krakenws.sync import Client, Stream
     from tests.support.server import ScriptedServer
 
 ORDER: dict[str, Any] = {"type": "buy", "ordertype": "limit", "volume": "0.01", "price": "9000"}
@@ -75,6 +77,48 @@ def test_many_threads_use_one_client() -> None:
             thread.join(20)
     assert len({pong.req_id for pong in told}) == len(threads)
     assert len(server.connections) == 1
+
+
+def test_threads_that_share_a_stream_have_each_event_once_among_them() -> None:
+    count = 3000
+    go_on = threading.Event()
+
+    def script(client: Connection) -> None:
+        client.greet()
+        client.send(*acks(client.expect(event="subscribe")))
+        go_on.wait(20)
+        for number in range(count):
+            client.send(SPREAD.replace("64010.00000", f"{number}.00000"))
+        client.hold()
+
+    taken: list[str] = []
+    ends: list[object] = []
+
+    def read(stream: Stream[Any]) -> None:
+        try:
+            for event in stream:
+                if isinstance(event, krakenws.Update):
+                    taken.append(event.rows()[0].bid)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            ends.append(error)
+        else:
+            ends.append("end")
+
+    with exchange(script) as server, client(server) as kraken, kraken.stream("spread", "XBT/USD") as stream:
+        threads = [threading.Thread(target=read, args=(stream,), daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        go_on.set()
+        due = time.monotonic() + DEADLINE_S
+        while len(taken) < count and time.monotonic() < due:
+            taken += [
+                event.rows()[0].bid for event in [stream.next(0.01)] if isinstance(event, krakenws.Update)
+            ]
+        stream.close()
+        for thread in threads:
+            thread.join(20)
+    assert sorted(taken) == sorted(f"{number}.00000" for number in range(count))
+    assert ends == ["end"] * len(threads)
 
 
 def test_threads_that_still_call_a_client_that_is_closed_are_told_so_and_never_hang() -> None:
