@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from krakenws.core.catalog import Bound
-    from krakenws.core.exposure import Exposure
+    from krakenws.core.exposure import Exposure, Quote
     from krakenws.core.policy import Policy
     from krakenws.net.loop import EventSink
     from krakenws.net.trading import Check, Trading
@@ -171,6 +171,7 @@ class _Office:
         self._policy = _policy()
         self._journal = open_journal()
         self._gate_journal = open_journal()  # of the thread for checks
+        self._quote: Quote | None = None
         self.stop = Stop()  # never entered: signals are the caller's
 
     @cached_property
@@ -186,10 +187,12 @@ class _Office:
             make_run=self._make_run,
             stop=None,
             note=LOG.warning,
+            at_hand=lambda _pair: self._quote,
         )
 
-    def check(self, bound: Bound, waiting: Sequence[Bound]) -> Exposure | None:
+    def check(self, bound: Bound, waiting: Sequence[Bound], quote: Quote | None) -> Exposure | None:
         """Let an order pass the gate."""
+        self._quote = quote
         return self._gate.check(bound, waiting)
 
     def trading(self, check: Check) -> Trading:

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import krakenws
+from krakenws.record import replace
+from tests.api.test_books import serves_a_book
 from tests.support.api import client, run, updates, wait_until
+from tests.support.pairs import ROWS, store_pairs
 from tests.support.scripts import OWN_TRADES, Ladder, accepts, answers, refuses
 from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from krakenws import Client
 
@@ -409,3 +413,21 @@ def test_many_orders_at_once_get_each_its_own_answer() -> None:
     with exchange(private=script) as server:
         verdicts = run(main())
     assert [verdict.order_id for verdict in verdicts] == [f"O{number}" for number in range(1, 21)]
+
+
+def test_a_market_order_is_held_to_the_least_cost_at_the_price_of_a_live_book(home: Path) -> None:
+    """As in a session: somebody has looked at the price already."""
+    store_pairs(home / "cache" / "krakenws", rows=tuple(replace(row, costmin="50") for row in ROWS))
+    market: dict[str, Any] = {"type": "buy", "ordertype": "market", "volume": "0.0005"}
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            await kraken.add_order("XBT/USD", **market)  # nobody knows what that costs
+            async with kraken.book("XBT/USD"):
+                with pytest.raises(krakenws.UsageError, match=r"at 64001\.10000 costs 32\.00055 USD, below"):
+                    await kraken.add_order("XBT/USD", **market)
+                await kraken.add_order("XBT/USD", **{**market, "volume": "0.001"})
+
+    with exchange(serves_a_book, accepts) as server:
+        run(main())
+    assert [one["volume"] for one in server.sent("addOrder")] == ["0.0005", "0.001"]

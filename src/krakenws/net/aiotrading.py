@@ -31,6 +31,7 @@ from krakenws.core.v1_entries import PLACING
 from krakenws.errors import ConnectionFailed, KrakenWSError, OutcomeUnknown, PolicyRefused
 from krakenws.net.aiofeeds import FeedShell
 from krakenws.net.aioshell import LOG, Wait
+from krakenws.net.facts import quote_at_hand
 from krakenws.net.shell import listen
 from krakenws.net.trading import RECONCILE, requests_of
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from krakenws.core.catalog import Bound
     from krakenws.core.events import Event, Update
-    from krakenws.core.exposure import Exposure
+    from krakenws.core.exposure import Exposure, Quote
     from krakenws.core.redaction import Redactor
     from krakenws.core.requests import Request
     from krakenws.net.aioshell import End, Step, Watched
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
     class Office(Protocol):
         """Makes what a client trades with, when it first does."""
 
-        def check(self, bound: Bound, waiting: Sequence[Bound]) -> Exposure | None:
-            """Let an order pass `Gate.check`; called in the thread for checks."""
+        def check(self, bound: Bound, waiting: Sequence[Bound], quote: Quote | None) -> Exposure | None:
+            """Let an order pass `Gate.check`, given its pair's prices; called in the thread for checks."""
 
         def close_checks(self) -> None:
             """Let go of the gate's files, in the same thread."""
@@ -139,8 +140,12 @@ class TradingShell(FeedShell):
         trading = self._open_trading()
         if not trading.knows(name):
             check, waiting = self._office.check, trading.waiting
-            exposure = await self._loop.run_in_executor(self._checking, check, bound, waiting)
+            quote = self._quote(str(bound.values.get("pair", "")))  # of a book that lives in this thread
+            exposure = await self._loop.run_in_executor(self._checking, check, bound, waiting, quote)
             self._passed = bound, exposure
+
+    def _quote(self, pair: str) -> Quote | None:
+        return quote_at_hand([link for link in self._links.values() if not self.is_stale(link)], pair)
 
     def _begin(self, bound: Bound, name: str) -> tuple[Wait, str]:
         """Put a command on its way; return who waits for it, and what it is called."""

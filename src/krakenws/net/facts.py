@@ -15,10 +15,11 @@ from krakenws.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from krakenws.core.events import Event
     from krakenws.net.loop import EventSink, Run
+    from krakenws.net.shell import Link
     from krakenws.options import Options
 
     MakeRun = Callable[[Options, EventSink, float], Run]
@@ -51,6 +52,18 @@ def look(
     except _Enough:
         return watcher.quotes, watcher.open_orders
     return watcher.quotes, watcher.open_orders
+
+
+def quote_at_hand(links: Iterable[Link], pair: str) -> Quote | None:
+    """Return the best prices of a pair, if one of these links follows its book and it was verified last."""
+    for link in links:
+        for route in link.protocol.routes if link.protocol.ready else ():
+            book = route.book
+            if route.symbol == pair and book is not None and route.trust == VERIFIED:
+                asks, bids = book.asks(1), book.bids(1)
+                if asks and bids:
+                    return Quote(tuple(asks), tuple(bids))
+    return None
 
 
 class _Enough(Exception):

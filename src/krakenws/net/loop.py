@@ -16,7 +16,6 @@ from time import monotonic, time_ns
 
 from krakenws.core.catalog import CHANNEL, PRIVATE, Bound
 from krakenws.core.events import (
-    VERIFIED,
     Answered,
     Deferred,
     Disconnected,
@@ -259,16 +258,9 @@ class Run(Shell):
 
     def quote(self, pair: str) -> Quote | None:
         """Return the best prices of a pair, if the run follows its book and that was verified last."""
-        from krakenws.core.exposure import Quote
+        from krakenws.net.facts import quote_at_hand
 
-        for link in self._links.values():
-            for route in link.protocol.routes if link.protocol.ready else ():
-                book = route.book
-                if route.symbol == pair and book is not None and route.trust == VERIFIED:
-                    asks, bids = book.asks(1), book.bids(1)
-                    if asks and bids:
-                        return Quote(tuple(asks), tuple(bids))
-        return None
+        return quote_at_hand(self._links.values(), pair)
 
     def remove(self, bound: Bound) -> None:
         """Want a channel no longer, for each of its pairs."""
