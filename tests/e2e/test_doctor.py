@@ -460,8 +460,3 @@ def test_a_token_file_that_holds_none(sandbox: Sandbox) -> None:
     result = sandbox.run("doctor")
     assert state_of(result, "token")[0] == "failed"
     assert result.code == 3
-
-
-def test_it_takes_no_words(krakenws: Command) -> None:
-    result = krakenws.run("doctor", "XBT/USD")
-    assert (result.code, result.sentence) == (2, "doctor takes no words: XBT/USD")

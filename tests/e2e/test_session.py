@@ -515,7 +515,6 @@ def test_no_secret_leaves_in_any_answer(trader: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("session now", "session takes no words"),
         ("session -o text", "a session speaks JSON"),
         ("session --overflow drop --no-verify", "leave one of them out"),
     ],
@@ -524,6 +523,12 @@ def test_words_that_do_not_fit_are_refused(krakenws: Command, words: str, senten
     result = krakenws.run(*split(words))
     assert result.code == 2
     assert sentence in result.err
+
+
+def test_the_output_that_is_kept_for_other_commands_is_not_meant(krakenws: Command) -> None:
+    with session(krakenws, KRAKENWS_OUTPUT="text") as process:
+        process.send("status id=s\n")
+        assert answers(process, "s")["s"]["event"] == "session"
 
 
 def test_a_slow_reader_may_have_data_dropped_and_no_answer(krakenws: Command) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.support.command import Command
 from tests.support.lines import Readers
 from tests.support.sandbox import Sandbox, running
-from tests.support.scripts import TICKER, Ladder
+from tests.support.scripts import TICKER, Ladder, streams
 from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ LADDER_UPDATE = ("64001.10000", "3.00000000")
 
 
 @contextmanager
-def serving(command: Command, *words: str) -> Iterator[tuple[Process, Readers]]:
+def serving(command: Command, *words: str, **environ: str) -> Iterator[tuple[Process, Readers]]:
     """Run a session on a socket, and readers for its clients."""
     path = str(command.home / "socket")
-    with command.start("session", "--listen", f"unix:{path}", *words) as process, Readers(path) as readers:
+    command_line = ("session", "--listen", f"unix:{path}", *words)
+    with command.start(*command_line, environ=environ) as process, Readers(path) as readers:
         assert process.event("listening")["path"] == path
         yield process, readers
 
@@ -104,6 +105,18 @@ def test_places_that_cannot_be_served_are_refused(krakenws: Command, words: list
 
 
 # ---- shared upstream
+
+
+def test_what_is_kept_for_other_commands_does_not_forbid_it_and_books_are_verified(krakenws: Command) -> None:
+    ladder = Ladder()
+    kept = {"KRAKENWS_OVERFLOW": "block", "KRAKENWS_NO_VERIFY": "true", "KRAKENWS_OUTPUT": "text"}
+    with (
+        exchange(streams(ladder.snapshot(), ladder.update(*LADDER_UPDATE))) as server,
+        serving(krakenws, *server.options, **kept) as (_, readers),
+    ):
+        client = readers.connect()
+        client.send("book XBT/USD id=1\n")
+        client.wait(lambda events: any(event.get("trust") == "verified" for event in events))
 
 
 def test_a_late_client_begins_with_a_snapshot_of_the_verified_book(krakenws: Command) -> None:

@@ -53,6 +53,13 @@ def test_the_transcript_is_also_an_output_of_krakenws(krakenws: Command) -> None
     assert ours == drop_in
 
 
+def test_a_backfill_that_is_kept_for_other_outputs_does_not_forbid_a_transcript(krakenws: Command) -> None:
+    with exchange(tickers) as server:
+        drop_in = krakenws.called("krakenws.py")
+        result = drop_in.run("ticker", "XBT/USD", *server.options, "--count", "1", KRAKENWS_BACKFILL="true")
+    assert result.code == 0, result
+
+
 def test_frames_that_come_in_one_read_are_lines_of_their_own_in_wire_order(krakenws: Command) -> None:
     def script(client: Connection) -> None:
         client.greet()

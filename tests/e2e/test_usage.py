@@ -133,6 +133,12 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["decode", "."], ["directory"]),
     (["decode", "a", "b"], ["one too many"]),
     (["catalog", "tikcer"], ["ticker"]),
+    (["doctor", "XBT/USD"], ["doctor takes no words: XBT/USD"]),
+    (["intents", "all"], ["intents takes no words"]),
+    (["reconcile", "now"], ["reconcile takes no words"]),
+    (["token", "please"], ["token takes no words"]),
+    (["sandbox", "XBT/USD"], ["sandbox takes no words", "--pairs"]),
+    (["session", "now", "--sandbox"], ["session takes no words", "lines of standard input"]),
     # endpoints
     (["ping", "--public-url", "ws://example.com"], ["wss://"]),
     (["ping", "--public-url", "http://127.0.0.1"], ["wss://HOST"]),

@@ -177,6 +177,13 @@ def test_a_slip_is_told_before_anything_is_opened(krakenws: Command, line: str, 
     assert said in result.err
 
 
+def test_what_is_kept_for_other_commands_neither_ends_nor_forbids_it(sandbox: Sandbox) -> None:
+    kept = {"FOR": "50ms", "COUNT": "1", "API": "2", "NO_VERIFY": "true", "OVERFLOW": "drop"}
+    environ = {f"KRAKENWS_{name}": value for name, value in kept.items()}
+    result = sandbox.command.run("wait", f"{ASK} for 300ms", *LONG, **environ)
+    assert result.code == 0, result
+
+
 def test_acks_are_for_the_channels_that_are_needed_and_no_others(krakenws: Command) -> None:
     ladder = Ladder()
 

@@ -99,7 +99,6 @@ class _Shell:
         self._verbose = any(word in {"-v", "--verbose"} for word in argv)
         self._quiet = False
         self._default_output = "transcript" if drop_in else "text" if os.isatty(1) else "json"
-        self._output = ""
 
     def run(self) -> int:
         line = parse(self._argv)
@@ -131,13 +130,14 @@ class _Shell:
         settings = resolve(line.settings, os.environ, config_dir())
         self._verbose = bool(settings.get("verbose"))
         self._quiet = bool(settings.get("quiet"))
-        self._output = str(settings.get("output", self._default_output))
+        output = str(settings.get("output", self._default_output))
         if any(feed.tool and feed.tool.name == "guard" for feed in line.feeds):
-            self._output = "text"  # stdout is CMD's: an error is told on stderr alone
+            output = "text"  # stdout is CMD's: an error is told on stderr alone
         return Context(
             options_of(settings),
             settings,
-            output=self._output,
+            typed=line.settings.keys(),
+            output=output,
             out=self._out,
             note=self.note,
             redactor=self._redactor,
@@ -177,7 +177,7 @@ class _Shell:
             self._say(str(error))
         if self._verbose:
             self._trace()
-        if (self._output or self._likely_output()) == "json":
+        if (self._context.output if self._context else self._likely_output()) == "json":
             from krakenws.sinks.lines import Json
 
             try:

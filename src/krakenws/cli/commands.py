@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from krakenws.cli.context import Seldom, dialect_of
-from krakenws.core.catalog import Bound, bind
+from krakenws.core.catalog import Bound, bind, shown
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import KrakenWSError, PolicyRefused, SinkError, UsageError
+from krakenws.record import replace
 from krakenws.sinks import ClosedPipe
 
 TYPE_CHECKING = False
@@ -33,6 +34,9 @@ _EXCHANGE_TOOLS = {"token", "pairs", "wait", "doctor", "guard", "reconcile", "se
 def run(context: Context, feeds: Sequence[Feed]) -> int:
     """Run what was typed, against Kraken or a sandbox exchange; return the exit code."""
     tool, sandbox = feeds[0].tool, context.settings.get("sandbox")
+    if tool is not None and not tool.takes_words and feeds[0].words:
+        instead = f"; {tool.instead}" if tool.instead else ""
+        raise UsageError(f"{tool.name} takes no words: {shown(feeds[0].words[0])}{instead}")
     if context.settings.get("dry_run"):
         from krakenws.cli.orders import run_dry
 
@@ -51,16 +55,17 @@ def run(context: Context, feeds: Sequence[Feed]) -> int:
 
 
 def _run_tool(context: Context, tool: Tool, words: Sequence[str]) -> int:
-    """Run a tool: each is a module by its name, which takes the words in `run`."""
+    """Run a tool: each is a module by its name, whose `run` takes the words, if the tool takes any."""
     from importlib import import_module
 
-    return int(import_module(f"krakenws.cli.{tool.name}").run(context, words))
+    module = import_module(f"krakenws.cli.{tool.name}")
+    return int(module.run(context, words) if tool.takes_words else module.run(context))
 
 
 def run_feeds(context: Context, feeds: Sequence[Feed]) -> int:
     """Run channels and commands of the catalog together; return the exit code."""
     bound = [_bind(context, feed.entry, feed.words) for feed in feeds if feed.entry]
-    _refuse_contradictions(context, bound)
+    _settle_contradictions(context, bound)
     tell_lag = Seldom(context.note)
     sink = _open_output(context, bound, tell_lag)
     from krakenws.net.stop import Stop, Stopped
@@ -105,9 +110,16 @@ def _add_all(run: Run, bound: Sequence[Bound]) -> None:
         run.forbid(forbidden)
 
 
-def _refuse_contradictions(context: Context, bound: Sequence[Bound]) -> None:
+def _settle_contradictions(context: Context, bound: Sequence[Bound]) -> None:
+    """Refuse what was typed and cannot be together; a setting that was kept yields.
+
+    Raises:
+        UsageError: of two things that were typed only one can be.
+    """
     if context.options.backfill and context.output in {"raw", "transcript"}:
-        raise UsageError(f"--backfill tells rows, and {context.output} is frames as they came; use json")
+        if "backfill" in context.typed:
+            raise UsageError(f"--backfill tells rows, and {context.output} is frames as they came; use json")
+        context.options = replace(context.options, backfill=False)
     if context.settings.get("intent") and not any(one.entry.trading for one in bound):
         raise UsageError("--intent names a trading command, and there is none")
 

@@ -10,7 +10,7 @@ from krakenws.sinks import open_sink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any
 
     from krakenws.budget import ConnectionBudget
@@ -36,6 +36,8 @@ class Context:
     Attributes:
         options: endpoints and deadlines.
         settings: everything else that was set.
+        typed: the keys of what the command line itself set: only this can contradict a command, what is kept
+            for all commands yields to it.
         output: the output format.
         out: stdout.
         note: says a sentence on stderr, unless quiet.
@@ -52,6 +54,7 @@ class Context:
         options: Options,
         settings: Settings,
         *,
+        typed: Collection[str],
         output: str,
         out: Out,
         note: Callable[[str], None],
@@ -60,6 +63,7 @@ class Context:
     ) -> None:
         self.options = options
         self.settings = settings
+        self.typed = typed
         self.output = output
         self.out = out
         self.note = note

@@ -30,7 +30,7 @@ from krakenws.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import Any, TypeVar
 
     from krakenws.budget import ConnectionBudget
@@ -76,16 +76,11 @@ class Check:
     code: int = 0
 
 
-def run(context: Context, words: Sequence[str]) -> int:
+def run(context: Context) -> int:
     """Look at everything and tell it line by line; return the exit code.
 
     0 when no line failed, else the code of the gravest one.
-
-    Raises:
-        UsageError: there are words.
     """
-    if words:
-        raise UsageError(f"doctor takes no words: {words[0]}")
     counts = dict.fromkeys(CHECKED, 0)
     codes = set()
     with ExitStack() as stack:

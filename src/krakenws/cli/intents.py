@@ -5,13 +5,10 @@ from __future__ import annotations
 from time import gmtime, strftime
 
 from krakenws.account import Account, confirming, open_journal
-from krakenws.errors import UsageError
 from krakenws.net.errand import at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from krakenws.cli.context import Context
     from krakenws.core.intents import Intent
     from krakenws.journal import Journal
@@ -59,16 +56,10 @@ def make_trading(
     return trading
 
 
-def run(context: Context, words: Sequence[str]) -> int:
-    """List the last intents; return the exit code.
-
-    Raises:
-        UsageError: there are words.
-    """
+def run(context: Context) -> int:
+    """List the last intents; return the exit code."""
     from krakenws.cli.tables import write_fields
 
-    if words:
-        raise UsageError(f"intents takes no words: {words[0]}")
     count = context.settings.get("count")
     journal = open_journal()
     try:

@@ -7,26 +7,21 @@ from contextlib import suppress
 from krakenws.account import open_journal
 from krakenws.cli.intents import fields_of, make_trading
 from krakenws.cli.tables import write_fields
-from krakenws.errors import OutcomeUnknown, UsageError
+from krakenws.errors import OutcomeUnknown
 from krakenws.net.stop import Stop, Stopped
 from krakenws.sinks import Sink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from krakenws.cli.context import Context
 
 
-def run(context: Context, words: Sequence[str]) -> int:
+def run(context: Context) -> int:
     """Look for every open intent, and say what became of each; return the exit code.
 
     Raises:
-        UsageError: there are words.
         KrakenWSError: what broke it off.
     """
-    if words:
-        raise UsageError(f"reconcile takes no words: {words[0]}")
     journal = open_journal()
     with Stop() as stop:
         trading = make_trading(context, journal, stop)

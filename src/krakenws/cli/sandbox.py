@@ -12,7 +12,7 @@ from krakenws.playground import DEFAULT_HOST, DEFAULT_PORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import ExitStack
     from io import FileIO
 
@@ -21,17 +21,15 @@ if TYPE_CHECKING:
 _STDERR = 2
 
 
-def run(context: Context, words: Sequence[str]) -> int:
+def run(context: Context) -> int:
     """Serve the sandbox exchange that the options describe; return the exit code.
 
     Raises:
-        UsageError: there are words, or a file, the certificate or the address to listen on is wrong.
+        UsageError: a file, the certificate or the address to listen on is wrong.
         SinkError: `--truth` could not take a line.
     """
     from krakenws.cli.certificates import authority_line, serving_with
 
-    if words:
-        raise UsageError(f"sandbox takes no words: {words[0]}; pairs are given with --pairs")
     settings = context.settings
     seed, rate = settings.get("seed"), settings.get("rate")
     with serving_with(settings.get("tls")) as (tls, authority):

@@ -25,12 +25,12 @@ from krakenws.core.odometer import Odometer
 from krakenws.core.session import Listening
 from krakenws.errors import SinkError, UsageError
 from krakenws.net.stop import Silence, Stop, Stopped
+from krakenws.record import replace
 from krakenws.sinks.lines import Json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
     from typing import Any
 
     from krakenws.core.events import Summary
@@ -54,22 +54,20 @@ class _Input:
         return _STDIN
 
 
-def run(context: Context, words: Sequence[str]) -> int:
+def run(context: Context) -> int:
     """Run a session to its end; return the exit code.
 
     Raises:
         KrakenWSError: it could not begin, or what broke it off: the output, `--strict`.
     """
     settings = context.settings
-    if words:
-        raise UsageError(f"session takes no words: {words[0]}; commands are its lines of standard input")
     if settings.get("schema"):
         from krakenws.cli.tables import write_json
         from krakenws.core.schema import requests_schema
 
         write_json(context, [requests_schema(entries())], indent=2)
         return 0
-    if settings.get("output", "json") != "json":
+    if "output" in context.typed and settings["output"] != "json":
         raise UsageError("a session speaks JSON: leave --output out")
     if settings.get("intent"):
         raise UsageError("--intent names one command, and a session has many: say intent= in its line")
@@ -88,12 +86,13 @@ def _listen(context: Context, stop: Stop, place: str) -> int:
     kind, _, path = place.partition(":")
     if kind != "unix" or not path:
         raise UsageError(f"--listen {place} is not unix:PATH, such as unix:kraken.sock")
-    if context.settings.get("overflow", "drop") != "drop":
+    if "overflow" in context.typed and context.options.overflow != "drop":
         raise UsageError("a session for many waits for none of them: --overflow drop is what it does")
-    if not context.options.verify:
+    if "verify" in context.typed:
         raise UsageError(
             "a session for many begins a book from its own copy, which --no-verify does not keep"
         )
+    context.options = replace(context.options, verify=True)
     with UnixListener(path) as listener:
         return _Server(context, stop, listener).serve()
 

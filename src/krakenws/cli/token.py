@@ -10,21 +10,17 @@ from krakenws.net.credentials import TOKEN_FILE, store_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from krakenws.cli.context import Context
 
 
-def run(context: Context, words: Sequence[str]) -> int:
+def run(context: Context) -> int:
     """Fetch a token and store it; return the exit code.
 
     Raises:
-        UsageError: there are words, or no file for a sandbox's token.
+        UsageError: there is no file for a sandbox's token.
         CredentialsError: no key, or the exchange refused it.
         SinkError: it cannot be stored.
     """
-    if words:
-        raise UsageError(f"token takes no words: {words[0]}")
     file = context.settings.get("token_file")
     if context.plays and not file:
         raise UsageError(

@@ -7,13 +7,18 @@ from krakenws.record import record
 
 @record
 class Tool:
-    """A command that is not in the catalog."""
+    """A command that is not in the catalog.
+
+    `takes_words` tells whether words may follow its name; `instead`, where what they would say belongs.
+    """
 
     name: str
     help: str
     usage: str
     examples: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    takes_words: bool = True
+    instead: str = ""
 
 
 TOOLS: tuple[Tool, ...] = (
@@ -28,6 +33,7 @@ TOOLS: tuple[Tool, ...] = (
             "with a key at hand no stored token is needed: each private connection fetches a fresh one",
             "the token is stored with mode 0600 and never printed",
         ),
+        takes_words=False,
     ),
     Tool(
         "pairs",
@@ -45,6 +51,7 @@ TOOLS: tuple[Tool, ...] = (
             "open: no verdict yet; unknown: looked for in vain; settled: cannot be found out any more",
             "the journal is state.db in the state directory; it holds no token and no key",
         ),
+        takes_words=False,
     ),
     Tool(
         "reconcile",
@@ -57,6 +64,7 @@ TOOLS: tuple[Tool, ...] = (
             "what is nowhere to be found after a quarter of an hour was not placed",
             "what cannot be told even then is settled: its row says what to look at",
         ),
+        takes_words=False,
     ),
     Tool(
         "catalog",
@@ -94,6 +102,7 @@ TOOLS: tuple[Tool, ...] = (
             "exit code 0 unless a line failed: 2 URL, 4 the way, 3 key, 9 clock, 7 state; the first of these",
             "only reads, and shows no secret; it counts as two connections",
         ),
+        takes_words=False,
     ),
     Tool(
         "guard",
@@ -136,6 +145,8 @@ TOOLS: tuple[Tool, ...] = (
             "connections are opened when first needed, and kept; a wrong line is answered by an error",
             "the end of standard input waits for open answers and leaves",
         ),
+        takes_words=False,
+        instead="commands are its lines of standard input",
     ),
     Tool(
         "sandbox",
@@ -148,6 +159,8 @@ TOOLS: tuple[Tool, ...] = (
             "then: krakenws --sandbox ticker XBT/USD, or any other client with the endpoints it prints",
             "without one running, --sandbox on any command starts one for that run",
         ),
+        takes_words=False,
+        instead="pairs are given with --pairs",
     ),
     Tool(
         "replay",

@@ -74,7 +74,7 @@ def _run_of(context: Context, sink: Sink, stop: Stop) -> Run:
     """Return a run whose events show whole books, frame by frame."""
     timeout_s = context.settings.get("timeout")
     return context.make_run(
-        replace(context.options, book="full", backfill=False, overflow="block"),
+        replace(context.options, book="full", verify=True, backfill=False, overflow="block"),
         sink,
         stop,
         note=lambda sentence: None if stop.set else context.note(sentence),
@@ -99,17 +99,17 @@ class _Watching(Sink):
 
 
 def _refuse_contradictions(context: Context) -> None:
-    settings = context.settings
-    if "for" in settings:
+    typed = context.typed
+    if "for" in typed:
         raise UsageError(
             "wait takes --timeout: for how long a condition must hold is said at its end, as in"
             " 'XBT/USD bid >= 65000 for 3s'"
         )
-    if "count" in settings:
+    if "count" in typed:
         raise UsageError("wait takes no --count: it ends when its condition is met, or with --timeout")
-    if settings.get("api") == 2:
+    if "api" in typed and context.settings["api"] != V1.api:
         raise UsageError("wait works on API v1: leave out --api")
-    if not context.options.verify:
+    if "verify" in typed:
         raise UsageError("wait judges verified books only: leave out --no-verify")
 
 
