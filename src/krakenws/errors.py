@@ -32,15 +32,24 @@ class ConnectionFailed(KrakenWSError):
     Attributes:
         http_status: the status of a refused WebSocket upgrade or REST call, else None.
         retry_after_s: for how long it asks to be left alone, else 0.
+        retryable: False where only a change on this side helps, as with a certificate that is not trusted.
     """
 
     exit_code = 4
     retryable = True
 
-    def __init__(self, message: str, http_status: int | None = None, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        http_status: int | None = None,
+        retry_after_s: float = 0.0,
+        *,
+        retryable: bool = True,
+    ) -> None:
         super().__init__(message)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
+        self.retryable = retryable
 
 
 class RequestRejected(KrakenWSError):

@@ -163,8 +163,9 @@ def test_over_tls_it_is_the_same(command: Command, certificates: Certificates) -
 def test_a_certificate_nobody_vouches_for_is_not_trusted(certificates: Certificates) -> None:
     async def main() -> None:
         async with krakenws.connect(public_url=server.url) as kraken:
-            with pytest.raises(krakenws.ConnectionFailed, match="is not trusted"):
+            with pytest.raises(krakenws.ConnectionFailed, match="is not trusted") as failed:
                 await kraken.ping()
+            assert not failed.value.retryable
 
     with exchange(streams(TICKER), tls=certificates.server) as server:
         run(main())

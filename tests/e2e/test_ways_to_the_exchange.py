@@ -75,11 +75,12 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
     krakenws: Command, certificates: Certificates
 ) -> None:
     with exchange(pongs, tls=certificates.server) as server:
-        result = krakenws.run("ping", "-oraw", *server.options)
+        result = krakenws.run("ping", "-ojson", *server.options)
     assert result.code == 4
     assert "certificate" in result.sentence
     assert "not trusted" in result.sentence
     assert "--cafile" in result.sentence
+    assert result.events[-1]["retryable"] is False
     assert server.connections == []
 
 

@@ -656,7 +656,7 @@ class Run(Shell):
             KrakenWSError: its `exit_code` is the process's.
         """
         links = self._links.values()
-        failures = [str(failure_of(link)) for link in links if link.protocol.failure]
+        failures = [failure_of(link) for link in links if link.protocol.failure]
         streaming = not self._streams or any(link.protocol.routes for link in links)
         self.verdicts.judge(failures, streaming=streaming, unsent_is_failure=unsent_is_failure)
         if self._follow is not None:

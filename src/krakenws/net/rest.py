@@ -205,6 +205,8 @@ class RestClient:
         """Return HTTP status and body, whatever they are."""
         import time
         from http.client import HTTPException
+        from ssl import SSLCertVerificationError
+        from urllib.error import URLError
         from urllib.request import Request
 
         from krakenws import __version__
@@ -224,7 +226,11 @@ class RestClient:
                     _check(deadline)
                 return response.status, bytes(data)
         except (OSError, HTTPException, UnicodeError) as error:
-            raise ConnectionFailed(self._redactor.clean(self._unreachable(error))) from None
+            reason = error.reason if isinstance(error, URLError) else error
+            raise ConnectionFailed(
+                self._redactor.clean(self._unreachable(reason)),
+                retryable=not isinstance(reason, SSLCertVerificationError),
+            ) from None
 
     def _make_opener(self) -> OpenerDirector:
         """Return an opener that knows http, https and proxies, and neither redirects nor other schemes.
@@ -241,13 +247,11 @@ class RestClient:
             opener.add_handler(HTTPSHandler(context=_tls_context(self._options.cafile)))
         return opener
 
-    def _unreachable(self, error: Exception) -> str:
+    def _unreachable(self, reason: BaseException | str) -> str:
         import socket
         import ssl
         from http.client import HTTPException
-        from urllib.error import URLError
 
-        reason = error.reason if isinstance(error, URLError) else error
         host = self._host
         if isinstance(reason, ssl.SSLCertVerificationError):
             return (

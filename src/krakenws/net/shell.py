@@ -74,6 +74,7 @@ class Link:
         key: its API and access.
         looks: it is there for look-ups, not for what the user asked for.
         keeper: what is followed only to keep the connection, or None.
+        retryable: whether trying again could help where the last connection failed.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Link:
         self.keeper: Bound | None = None
         self.renewed = False
         self.stood = False
+        self.retryable = True
 
     def drop(self) -> None:
         """Forget the connection, and the errand that was for it: without one, an errand is for the next."""
@@ -304,7 +306,7 @@ class Shell:
         try:
             result = errand.result()
         except (ConnectionFailed, RequestRejected) as failed:
-            self._lost(link, str(failed), at_least_s=patience_s(failed))
+            self._lost(link, str(failed), at_least_s=patience_s(failed), retryable=failed.retryable)
         except CredentialsError as failed:
             self._locked_out(link, failed)
         else:
@@ -389,7 +391,7 @@ class Shell:
             except (ConnectionFailed, RemoteProtocolError) as error:
                 if link.websocket is not None:  # --strict, on the first frames
                     raise
-                self._lost(link, str(error), at_least_s=patience_s(error))
+                self._lost(link, str(error), at_least_s=patience_s(error), retryable=error.retryable)
             return False
         if transport.unsent:
             transport.flush()
@@ -465,10 +467,12 @@ class Shell:
         code: int | None = None,
         at_least_s: float = 0.0,
         final: bool = False,
+        retryable: bool = True,
     ) -> None:
         if link.websocket is not None and link.transport is not None:
             link.transport.write(link.websocket.bytes_to_send())
         link.drop()
+        link.retryable = retryable
         cause = self._redactor.clean(cause)  # it may quote what the other side said
         told = link.protocol.lost(
             cause, time_ns(), monotonic(), code=code, at_least_s=at_least_s, final=final
@@ -520,7 +524,8 @@ def listen(link: Link) -> None:
 def failure_of(link: Link) -> ConnectionFailed:
     """Return why a link ended for good: whose failure it was, unless it says so itself."""
     failure, place = link.protocol.failure or "", link.target.shown
-    return ConnectionFailed(failure if place in failure else f"{link.name} endpoint {place}: {failure}")
+    message = failure if place in failure else f"{link.name} endpoint {place}: {failure}"
+    return ConnectionFailed(message, retryable=link.retryable)
 
 
 def prove(events: list[Update | Event]) -> None:

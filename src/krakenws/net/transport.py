@@ -244,7 +244,8 @@ class Transport:
         if self._whole_store:
             raise ConnectionFailed(
                 f"the certificate of {self._target.shown} is not trusted: {why};"
-                " if its authority is a private one, name it with --cafile"
+                " if its authority is a private one, name it with --cafile",
+                retryable=False,
             )
         self.close()
         self._phase = _CONNECTING

@@ -56,7 +56,9 @@ class Verdicts:
         """Whether a trading command left: whatever else went wrong, the same line must not be tried again."""
         return self._trading is not None and self._trading.traded
 
-    def judge(self, failures: Sequence[str], *, streaming: bool, unsent_is_failure: bool = True) -> None:
+    def judge(
+        self, failures: Sequence[ConnectionFailed], *, streaming: bool, unsent_is_failure: bool = True
+    ) -> None:
         """Raise what the run ended with, the gravest first; return when it ended well.
 
         Args:
@@ -74,7 +76,7 @@ class Verdicts:
             if isinstance(event, Rejected):
                 raise refusal(f"{event.method} {event.order}", event.error)
         for failure in failures:
-            raise ConnectionFailed(failure)
+            raise failure
         waiting = [bound.entry.name for bound in self._trading.waiting] if self._trading else []
         if waiting and unsent_is_failure and not self._refused:
             raise ConnectionFailed(f"{waiting[0]} was not sent: stopped before the connection was ready")

@@ -473,6 +473,7 @@ def test_any_other_certificate_is_refused(
 ) -> None:
     error = _failure(tls_server, key, nonce)
     assert "is not trusted" in str(error)
+    assert not error.retryable
     assert "--cafile" in str(error)
     assert not tls_server.asked
 
