@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from krakenws.account import Account, confirming, open_journal
 from krakenws.budget import ConnectionBudget
 from krakenws.core.redaction import Redactor
-from krakenws.directories import config_dir, read_config
+from krakenws.directories import config_dir, read_config, working_dir
 from krakenws.errors import UsageError
 from krakenws.net.aioshell import LOG
 from krakenws.net.aiotrading import NoSignals, TradingShell
@@ -139,7 +139,7 @@ class _Maker:
         is_given = bool(self._explicit or self._key_file)
         if self._playground is not None and not (is_given or self._token_file):
             environ, is_given = demo_environment(os.environ), True
-        directory = os.devnull if is_given else os.getcwd()
+        directory = os.devnull if is_given else working_dir()
         return Credentials(
             options,
             redactor,

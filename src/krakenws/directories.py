@@ -35,6 +35,14 @@ def cache_dir() -> str:
     return _user_dir("XDG_CACHE_HOME", ".cache", "user_cache_dir")
 
 
+def working_dir() -> str:
+    """Return the directory this process is in, or one where no file lies if that was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return os.devnull
+
+
 def read_config(path: str) -> dict[str, Any]:
     """Return the table of a `config.toml`, numbers with a fraction as text; empty without such a file.
 

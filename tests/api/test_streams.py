@@ -11,10 +11,13 @@ import pytest
 
 import krakenws
 from tests.support.api import client, names, run, take, updates, wait_until
+from tests.support.pairs import store_pairs
 from tests.support.scripts import OPEN_ORDERS, TICKER, TRADE, Ladder, acknowledges, streams
 from tests.support.server import Connection, acks, exchange, refusal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.server import ScriptedServer
 
 LIFE = ["connected", "status", "subscribed"]
@@ -37,7 +40,7 @@ def serves(client: Connection) -> None:
                 "trade": [TRADE],
                 "book": [ladder.snapshot(), ladder.update("64001.10000", "7")],
             }
-            client.send(*acks(asked), *data[name])
+            client.send(*acks(asked), *data.get(name, ()))
 
 
 def asked(server: ScriptedServer) -> list[tuple[str, str]]:
@@ -79,6 +82,26 @@ def test_streams_of_one_endpoint_share_one_connection_which_is_kept() -> None:
     with exchange(serves) as server:
         run(main())
     assert len(server.connections) == 1
+
+
+def test_streams_of_one_pair_at_two_intervals_are_each_told_what_is_about_them() -> None:
+    async def main() -> None:
+        async with client(server) as kraken:
+            candles = [
+                kraken.stream("ohlc", "XBT/USD", interval=1),
+                kraken.stream("ohlc", "XBT/USD", interval=60),
+            ]
+            told = [await take(stream, 3) for stream in candles]
+            await kraken.ping()
+            assert [names(events) for events in told] == [LIFE, LIFE]
+            assert [event.params["interval"] for _, _, event in told] == [1, 60]  # type: ignore[union-attr]
+            candles[1].close()
+            await kraken.ping()  # its answer is behind that to the end of the other
+            assert [stream.waiting_events for stream in candles] == [0, 0]
+
+    with exchange(serves) as server:
+        run(main())
+    assert asked(server) == [("subscribe", "ohlc"), ("subscribe", "ohlc"), ("unsubscribe", "ohlc")]
 
 
 def test_nothing_is_opened_before_it_is_needed() -> None:
@@ -367,9 +390,37 @@ def test_what_heals_is_logged_and_nothing_is_printed(
 
     with exchange([ends, streams(TICKER)]) as server, caplog.at_level(logging.INFO, "krakenws"):
         run(main())
-    assert any("the other side ended the connection" in record.message for record in caplog.records)
+    said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert said == ["public connection lost: the other side ended the connection; connecting again now"]
     assert capfd.readouterr() == ("", "")
     assert "a-token-for-a-test" not in caplog.text
+
+
+def test_the_working_directory_may_have_been_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with client(server) as kraken:
+            await updates(kraken.stream("ticker", "XBT/USD"), 1)
+
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with exchange(serves) as server:
+        run(main())
+
+
+def test_a_list_of_pairs_that_could_not_be_renewed_is_said_to_be_old(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> list[str]:
+        async with krakenws.connect(rest_url=nobody) as kraken:
+            return await kraken.pairs("XBT/US?")
+
+    nobody = "http://127.0.0.1:1"
+    store_pairs(tmp_path / "cache" / "krakenws", url=nobody, age_s=30 * 86400.0)
+    assert run(main()) == ["XBT/USD"]
+    (said,) = caplog.messages
+    assert said.startswith("the list of pairs is the one of ")
 
 
 def test_an_event_loop_that_is_closed_is_no_trouble_to_a_stream_that_outlives_it() -> None:

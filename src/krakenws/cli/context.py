@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import monotonic, time
 
-from krakenws.directories import config_dir
+from krakenws.directories import config_dir, working_dir
 from krakenws.sinks import open_sink
 
 TYPE_CHECKING = False
@@ -69,10 +69,7 @@ class Context:
         self.note = note
         self.redactor = redactor
         self.program_dir = program_dir
-        try:
-            self.working_dir = os.getcwd()
-        except OSError:  # it was deleted
-            self.working_dir = os.devnull  # no WS_Token lies there
+        self.working_dir = working_dir()
         self.environ: Mapping[str, str] = os.environ
         self.sink: Sink | None = None
         self.plays = False

@@ -487,6 +487,28 @@ def doubt_of(event: object) -> str:
     return ""
 
 
+def trouble_of(event: object, *, stood: bool) -> str:
+    """Return what people are told of an event that a run survives, as a sentence; "" if there is no trouble.
+
+    Args:
+        event: what happened.
+        stood: whether the connection it is about had stood.
+    """
+    if isinstance(event, Refused):
+        return f"{f'{event.channel} {event.symbol}'.strip() or 'a subscription'} refused: {event.error}"
+    if isinstance(event, Deferred):
+        when = f"in {event.retry_in_s:g} s" if event.retry_in_s else "now"
+        return f"{f'{event.channel} {event.symbol}'.strip()}: {event.cause}; asking again {when}"
+    if isinstance(event, Disconnected):
+        if event.retry_in_s is None:
+            return ""
+        when = f"in {event.retry_in_s:.1f} s" if event.retry_in_s else "now"
+        what = "connection lost" if stood else "endpoint not connected"
+        return f"{event.endpoint} {what}: {event.cause}; connecting again {when}"
+    said = doubt_of(event)
+    return f"{said}; asked for again" if isinstance(event, Gap) and said else said
+
+
 def lag_of(event: Lagging) -> str:
     """Return what happened to a reader that is too slow, as a sentence."""
     if event.dropped is None:

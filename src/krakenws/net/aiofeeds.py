@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from krakenws.core.catalog import Bound
 from krakenws.core.events import (
     Answered,
+    Backfilled,
     Connected,
-    Deferred,
     Disconnected,
     Gap,
     Heartbeat,
@@ -29,7 +29,9 @@ from krakenws.core.events import (
     Subscribed,
     Unsubscribed,
     Update,
+    Violation,
     doubt_of,
+    trouble_of,
 )
 from krakenws.core.lagging import snapshot_of
 from krakenws.errors import RemoteProtocolError, UsageError
@@ -113,7 +115,6 @@ class FeedShell(AsyncShell):
     ) -> None:
         super().__init__(options, redactor=redactor, credentials=credentials, budget=budget)
         self._feeds: dict[Route, Feed] = {}
-        self._places: dict[tuple[Link, str, str], list[Feed]] = {}
         self._readers: dict[Link, dict[Reader, list[Feed]]] = {}
         self._full: dict[Reader, Link] = {}
         self._stood_since: dict[Link, float] = {}
@@ -145,8 +146,6 @@ class FeedShell(AsyncShell):
             for symbol in missing:
                 feed = Feed((link_key, channel, symbol), link, _of(bound, [symbol]), wanted[symbol])
                 self._feeds[feed.route] = known[symbol] = feed
-                for name in {channel, entry.name}:
-                    self._places.setdefault((link, name, symbol), []).append(feed)
         feeds = [known[symbol] for symbol in bound.symbols or [""]]
         self._readers.setdefault(link, {})[reader] = feeds
         already: list[Update | Event] = []
@@ -177,17 +176,9 @@ class FeedShell(AsyncShell):
                 left.setdefault(feed.key[1], []).append(feed)
         for feeds in left.values():
             for feed in feeds:
-                self._forget(feed)
+                del self._feeds[feed.route]
             link.protocol.unsubscribe(_of(feeds[0].bound, [feed.route.symbol for feed in feeds]))
         self._turn_soon()
-
-    def _forget(self, feed: Feed) -> None:
-        self._feeds.pop(feed.route, None)
-        for name in {feed.route.channel, feed.route.entry.name}:
-            place = feed.link, name, feed.route.symbol
-            self._places[place].remove(feed)
-            if not self._places[place]:
-                del self._places[place]
 
     def resume(self, reader: Reader) -> None:
         """Take notice that a full reader has room again, or is gone."""
@@ -295,7 +286,7 @@ class FeedShell(AsyncShell):
         if self._options.strict:
             said = next(filter(None, map(doubt_of, events)), "")
             if said:
-                raise RemoteProtocolError(f"strict: {said}")
+                raise RemoteProtocolError(f"--strict: {said}")
             prove(events)
 
     def _pass_on(self, link: Link, reader: Reader, events: list[Update | Event]) -> None:
@@ -309,57 +300,63 @@ class FeedShell(AsyncShell):
         if isinstance(event, Answered | Pong):
             self._settle(link, event)
             return
-        self._log(event)
-        channel = getattr(event, "channel", "")
-        readers: Iterable[Reader]
-        if channel:
-            feeds = self._places.get((link, channel, getattr(event, "symbol", "")), ())
-            if isinstance(event, Unsubscribed):  # what is not subscribed yet is not meant: that was before
-                feeds = [feed for feed in feeds if feed.subscribed is not None]
-            readers = dict.fromkeys(reader for feed in feeds for reader in feed.readers)
-            if isinstance(event, Subscribed):
-                for feed in feeds:
-                    feed.subscribed = event
-        else:
-            readers = self._readers.get(link, ())
-            if isinstance(event, Disconnected):
-                for feed in self._feeds.values():
-                    if feed.link is link:
-                        feed.subscribed = None
-        for reader in readers:
+        self._log(link, event)
+        for reader in self._concerned(link, event):
             batches.setdefault(reader, []).append(event)
 
-    def _log(self, event: Event) -> None:
-        if said := doubt_of(event):
+    def _concerned(self, link: Link, event: Event) -> Iterable[Reader]:
+        """Return who is told of an event: the readers of the feed that it is about, or all of the link."""
+        if event.route is None and (isinstance(event, Violation) or not hasattr(event, "channel")):
+            if isinstance(event, Disconnected):
+                for its in self._feeds.values():
+                    if its.link is link:
+                        its.subscribed = None
+            return self._readers.get(link, ())
+        feed = self._feeds.get(event.route) if event.route is not None else self._filled(link, event)
+        if feed is None:
+            return ()
+        if isinstance(event, Subscribed):
+            feed.subscribed = event
+        elif isinstance(event, Unsubscribed):
+            if feed.subscribed is None:  # of before: what is meant is not in force yet
+                return ()
+            feed.subscribed = None
+        return feed.readers
+
+    def _filled(self, link: Link, event: Event) -> Feed | None:
+        """Return what trades were filled into; no other word about a channel of ours is without its route."""
+        if not isinstance(event, Backfilled):
+            return None
+        feeds = self._at(link, event.channel)
+        return next((feed for feed in feeds if feed.route.symbol == event.symbol), None)
+
+    @staticmethod
+    def _log(link: Link, event: Event) -> None:
+        if said := trouble_of(event, stood=link.stood):
             LOG.warning("%s", said)
-        elif isinstance(event, Disconnected):
-            LOG.warning("%s connection: %s", event.endpoint, event.cause)
-        elif isinstance(event, Refused | Deferred):
-            LOG.warning("%s", event)
-        elif isinstance(event, Connected | Status | Gap):
+        elif isinstance(event, Connected | Disconnected | Status | Gap):
             LOG.info("%s", event)
 
     def _refused(self, link: Link, event: Refused) -> None:
         """End the readers that have nothing left, as far as the protocol gave the feed up."""
-        wanted = set(link.protocol.routes)
-        for feed in [*self._places.get((link, event.channel, event.symbol), ())]:
-            if feed.route in wanted:
-                continue
-            self._forget(feed)
-            for reader in feed.readers:
-                feeds = self._readers[link][reader]
-                feeds.remove(feed)
-                if not feeds:
-                    del self._readers[link][reader]
-                    self._full.pop(reader, None)
-                    reader.fail(refusal(f"{event.channel} {event.symbol}".strip(), event.error))
+        feed = self._feeds.get(event.route) if event.route is not None else None
+        if feed is None or feed.route in link.protocol.routes:
+            return
+        del self._feeds[feed.route]
+        for reader in feed.readers:
+            feeds = self._readers[link][reader]
+            feeds.remove(feed)
+            if not feeds:
+                del self._readers[link][reader]
+                self._full.pop(reader, None)
+                reader.fail(refusal(f"{event.channel} {event.symbol}".strip(), event.error))
 
     # ---- the end
 
     def _end_readers(self, link: Link, error: Exception | None) -> None:
         readers = self._readers.pop(link, {})
         for feed in [feed for feed in self._feeds.values() if feed.link is link]:
-            self._forget(feed)
+            del self._feeds[feed.route]
         for reader in readers:
             self._full.pop(reader, None)
             reader.fail(error)

@@ -20,6 +20,7 @@ from krakenws.core.verdicts import (
     verdict_of,
 )
 from krakenws.errors import ConnectionFailed, OrderRejected, OutcomeUnknown, UsageError
+from krakenws.net.aioshell import LOG
 from krakenws.net.livebook import LiveBook
 from krakenws.net.stream import MAX_EVENTS, Stream
 from krakenws.net.verdicts import refusal
@@ -213,6 +214,8 @@ class Client:
         from krakenws.net.pairs import load
 
         known = await asyncio.to_thread(load, self._shell.options, refresh=False, now_s=time())
+        if known.note:
+            LOG.warning("%s", known.note)
         return list(
             dict.fromkeys(name for pattern in patterns or ("*/*",) for name in known.expand(pattern, 1))
         )

@@ -17,14 +17,12 @@ from time import monotonic, time_ns
 from krakenws.core.catalog import CHANNEL, PRIVATE, Bound
 from krakenws.core.events import (
     Answered,
-    Deferred,
-    Disconnected,
-    Gap,
     Lagging,
     Refused,
     Update,
     doubt_of,
     lag_of,
+    trouble_of,
 )
 from krakenws.core.protocol import CLOSE
 from krakenws.core.requests import only_validates
@@ -603,23 +601,17 @@ class Run(Shell):
         """What people are told on stderr, and what decides the exit code."""
         if isinstance(event, Answered):
             self.verdicts.answered(event)
-        elif isinstance(event, Refused):
+            return
+        if isinstance(event, Refused):
             self.verdicts.refused(event)
-            if link is not None and not link.protocol.idle:  # else the end of the run says so
-                what = f"{event.channel} {event.symbol}".strip() or "a subscription"
-                self._note(f"{what} refused: {event.error}")
-        elif isinstance(event, Deferred):
-            when = f"in {event.retry_in_s:g} s" if event.retry_in_s else "now"
-            self._note(f"{event.channel} {event.symbol}".strip() + f": {event.cause}; asking again {when}")
-        elif isinstance(event, Disconnected):
-            if event.retry_in_s is not None:
-                when = f"in {event.retry_in_s:.1f} s" if event.retry_in_s else "now"
-                what = "connection lost" if link is not None and link.stood else "endpoint not connected"
-                self._note(f"{event.endpoint} {what}: {event.cause}; connecting again {when}")
-        elif said := doubt_of(event):
-            self._doubted = self._doubted or said
-            if not self._options.strict:
-                self._note(f"{said}; asked for again" if isinstance(event, Gap) else said)
+            if link is None or link.protocol.idle:  # the end of the run says so
+                return
+        elif doubt := doubt_of(event):
+            self._doubted = self._doubted or doubt
+            if self._options.strict:
+                return
+        if said := trouble_of(event, stood=link is not None and link.stood):
+            self._note(said)
 
     # ---- the end
 
