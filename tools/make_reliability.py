@@ -49,6 +49,9 @@ and [the sandbox exchange](sandbox.md), by a proxy that does what networks do (`
 - against the exchange's own account of what happened: trades are all there, in order and none twice, but at a published gap;
   no fill of your own is told twice as live; the exchange took as many orders as it should have.
 
+[A session](session.md) and [the Python API](python.md) tell the same events in the same order: all rows that apply to them are played
+to them, too. `tests/faults/players.py` says which do not, and why.
+
 **Told after**: from the fault until the event that tells it. **Data again after**: from the end of the fault until the first new
 data. Measured, not promised, on a machine of two cores that had other work; the test's limits are wider. Where nothing is to be
 told, or nothing to come back, there is a dash. Rows *in memory* last too long to be waited for: client and exchange talk

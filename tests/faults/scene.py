@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.request import Request, urlopen
 
 from tests.faults.proxy import PATIENCE_S, FaultProxy, Shape, fault_proxy
-from tests.support.command import Command
+from tests.support.command import ROOT, Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,6 +164,7 @@ class Scene:
     Attributes:
         home: the command's home.
         command: the installed command.
+        program: what plays the row: the same, unless somebody stands in for it.
         sandbox: the exchange.
         proxy: between them, at `url`.
         certificates: for TLS on loopback.
@@ -179,6 +181,7 @@ class Scene:
         self.home = home
         self.command = Command(home, covered=False)
         self.command.environ |= sandbox.key
+        self.program = self.command
         self.sandbox = sandbox
         self.proxy = proxy
         self.certificates = certificates
@@ -226,7 +229,7 @@ class Scene:
     def stream(self, words: str = FEEDS, *options: str, **environ: str) -> Iterator[Stream]:
         """Follow feeds as JSON; when the row has not ended it, it is told to end."""
         line = [*words.split(), "-ojson", *self.endpoints, *options]
-        with self.command.start(*line, environ=environ) as process:
+        with self.program.start(*line, environ=environ) as process:
             stream = Stream(process)
             yield stream
             if self.result is None:
@@ -235,12 +238,12 @@ class Scene:
 
     def run(self, words: str, *options: str, **environ: str) -> Result:
         """Run a command to its end, as JSON."""
-        self.result = self.command.run(*words.split(), "-ojson", *self.endpoints, *options, **environ)
+        self.result = self.program.run(*words.split(), "-ojson", *self.endpoints, *options, **environ)
         return self.result
 
     def shell(self, line: str, **environ: str) -> Result:
-        """Run a line of Bash in which `$KRAKENWS` is the command and `$TO` the options that lead here."""
-        self.result = self.command.shell(line, TO=" ".join(["-ojson", *self.endpoints]), **environ)
+        """Run a line of Bash in which `$KRAKENWS` is what plays and `$TO` the options that lead here."""
+        self.result = self.program.shell(line, TO=" ".join(["-ojson", *self.endpoints]), **environ)
         return self.result
 
     def trade(self, words: str) -> Result:
@@ -313,6 +316,24 @@ class SessionScene(Scene):
         """Give a session one line, and end its input."""
         self.result = self.command.run("session", *self.endpoints, *options, stdin=_lines(words), **environ)
         return self.result
+
+
+class ApiScene(Scene):
+    """The same stage for a program of the Python API."""
+
+    words_for_it: tuple[str, ...] = ()
+
+    def __init__(self, home: Path, sandbox: Sandbox, proxy: FaultProxy, certificates: Certificates) -> None:
+        super().__init__(home, sandbox, proxy, certificates)
+        self.program = Command(home, covered=False)
+        self.program.environ = self.command.environ
+        self.program.program = [sys.executable, str(ROOT / "tests/faults/program.py"), *self.words_for_it]
+
+
+class SyncScene(ApiScene):
+    """The same for one of `krakenws.sync`."""
+
+    words_for_it = ("--sync",)
 
 
 def _lines(words: str) -> str:

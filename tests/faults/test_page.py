@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.faults.matrix import ROWS
+from tests.faults.players import API, SESSION
 from tests.support.command import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.faults.players import Player
 
 PAGE = ROOT / "docs" / "reliability.md"
 STALE = "run: python tools/make_reliability.py"
@@ -47,3 +50,13 @@ def test_rows_have_names_of_their_own_and_there_are_at_least_45() -> None:
     assert sum(row.memory is None for row in ROWS) >= 45, "most are played to the installed command"
     for row in ROWS:
         assert "|" not in row.fault + row.sees, row.name
+
+
+@pytest.mark.parametrize("player", [SESSION, API])
+def test_what_a_player_leaves_out_or_plays_often_is_in_the_matrix(player: Player) -> None:
+    names = {row.name for row in ROWS}
+    assert {*player.excused} <= names | {row.group for row in ROWS}
+    assert {*player.says} <= names
+    assert {*player.often} <= {row.name for row in player.applicable()}
+    left_out = {row.group for row in ROWS} - {row.group for row in player.applicable()}
+    assert left_out <= {*player.excused}, "only a group whose reason is told is left out whole"
