@@ -45,7 +45,7 @@ class Handshake:
 
         for what, word in (("host", host), ("path", path), ("user agent", user_agent.replace(" ", "_"))):
             if not (word and word.isascii() and word.isprintable()) or " " in word:
-                raise LocalProtocolError(f"The {what} of a WebSocket request cannot be {_shown(word)!r}")
+                raise LocalProtocolError(f"the {what} of a WebSocket request cannot be {_shown(word)!r}")
         if not path.startswith("/") or len(nonce) != 16:
             raise LocalProtocolError(
                 "A WebSocket request needs a path that begins with / and 16 random bytes"

@@ -125,7 +125,7 @@ class WebSocket:
             LocalProtocolError: if the connection is closing or closed, or the payload is not UTF-8.
         """
         if not _is_utf8(payload):
-            raise LocalProtocolError("A text message has to be UTF-8")
+            raise LocalProtocolError("a text message has to be UTF-8")
         self._send(_TEXT, payload)
 
     def ping(self, payload: bytes = b"") -> None:
@@ -135,7 +135,7 @@ class WebSocket:
             LocalProtocolError: if the connection is closing or closed, or the payload exceeds 125 bytes.
         """
         if len(payload) > _CONTROL_BYTES:
-            raise LocalProtocolError(f"A ping carries at most {_CONTROL_BYTES} bytes, not {len(payload)}")
+            raise LocalProtocolError(f"a ping carries at most {_CONTROL_BYTES} bytes, not {len(payload)}")
         self._send(_PING, payload)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -146,7 +146,7 @@ class WebSocket:
         """
         payload = code.to_bytes(2, "big") + reason.encode(errors="replace") if _is_close_code(code) else b""
         if not 2 <= len(payload) <= _CONTROL_BYTES:
-            raise LocalProtocolError(f"A connection cannot be closed with code {code} and reason {reason!r}")
+            raise LocalProtocolError(f"a connection cannot be closed with code {code} and reason {reason!r}")
         self._close(payload)
 
     def bytes_to_send(self) -> bytes:
@@ -238,28 +238,28 @@ class WebSocket:
         """Refuse what the first two bytes already show to be wrong (section 5.2)."""
         opcode = first & 0x0F
         if first & 0x70:
-            raise RemoteProtocolError(f"A frame arrived with reserved bits set (first byte 0x{first:02x})")
+            raise RemoteProtocolError(f"a frame arrived with reserved bits set (first byte 0x{first:02x})")
         if second & 0x80:
-            raise RemoteProtocolError("A masked frame arrived, but a server must not mask")
+            raise RemoteProtocolError("a masked frame arrived, but a server must not mask")
         if opcode >= _CLOSE:
             if opcode > _PONG:
-                raise RemoteProtocolError(f"A frame arrived with the unknown opcode 0x{opcode:x}")
+                raise RemoteProtocolError(f"a frame arrived with the unknown opcode 0x{opcode:x}")
             if not first & _FIN or second > _CONTROL_BYTES:
                 raise RemoteProtocolError(
-                    "A control frame arrived that is fragmented or longer than 125 bytes"
+                    "a control frame arrived that is fragmented or longer than 125 bytes"
                 )
         elif opcode > _BINARY:
-            raise RemoteProtocolError(f"A frame arrived with the unknown opcode 0x{opcode:x}")
+            raise RemoteProtocolError(f"a frame arrived with the unknown opcode 0x{opcode:x}")
         elif (opcode == _CONTINUATION) != (self._fragments is not None):
-            raise RemoteProtocolError("A message began within another, or went on without having begun")
+            raise RemoteProtocolError("a message began within another, or went on without having begun")
         elif opcode == _BINARY:
-            raise RemoteProtocolError("A binary message arrived, but this API sends text only", 1003)
+            raise RemoteProtocolError("a binary message arrived, but this API sends text only", 1003)
 
     def _check_size(self, length: int) -> None:
         size = length + len(self._fragments or b"")
         if size > self._max_message_bytes:
             raise RemoteProtocolError(
-                f"A message of {size} bytes or more arrived, above the limit of {self._max_message_bytes}",
+                f"a message of {size} bytes or more arrived, above the limit of {self._max_message_bytes}",
                 1009,
             )
 
@@ -284,10 +284,10 @@ class WebSocket:
         code, reason = int.from_bytes(payload[:2], "big"), payload[2:]
         if payload and (len(payload) < 2 or not _is_close_code(code)):
             raise RemoteProtocolError(
-                "A close frame arrived with a code that must not be sent, or half a code"
+                "a close frame arrived with a code that must not be sent, or half a code"
             )
         if not _is_utf8(reason):
-            raise RemoteProtocolError("A close frame arrived whose reason is not UTF-8", 1007)
+            raise RemoteProtocolError("a close frame arrived whose reason is not UTF-8", 1007)
         self.close_code = code if payload else 1005
         self.close_reason = reason.decode()
         self._close(payload[:2])
@@ -307,7 +307,7 @@ class WebSocket:
 
     def _send(self, opcode: int, payload: bytes) -> None:
         if not self.open:
-            raise LocalProtocolError("Nothing can be sent any more: the connection is closing or closed")
+            raise LocalProtocolError("nothing can be sent any more: the connection is closing or closed")
         self._out.append(self._masked_frame(opcode, payload))
 
     def _masked_frame(self, opcode: int, payload: bytes) -> bytes:
@@ -328,9 +328,9 @@ class WebSocket:
 def _check_length(length: int, width: int) -> None:
     """Refuse a length that 7 or 16 bits could have said, or one beyond 63 bits (section 5.2)."""
     if length < 126 or (width == 8 and length <= 0xFFFF):
-        raise RemoteProtocolError(f"A frame arrived whose length {length} is not in its shortest form")
+        raise RemoteProtocolError(f"a frame arrived whose length {length} is not in its shortest form")
     if length >> 63:
-        raise RemoteProtocolError("A frame arrived whose length has its highest bit set")
+        raise RemoteProtocolError("a frame arrived whose length has its highest bit set")
 
 
 def _is_close_code(code: int) -> bool:
@@ -349,4 +349,4 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _not_utf8() -> RemoteProtocolError:
-    return RemoteProtocolError("A text message arrived that is not UTF-8", 1007)
+    return RemoteProtocolError("a text message arrived that is not UTF-8", 1007)

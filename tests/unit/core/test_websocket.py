@@ -423,6 +423,7 @@ def test_a_broken_rule_ends_the_parsing_and_is_answered(data: bytes, code: int, 
     assert ws.failure is not None
     assert ws.failure.close_code == code
     assert words in str(ws.failure)
+    assert str(ws.failure)[0].islower()  # it stands behind "connection lost: "
     assert not ws.open
     assert ws.close_code is None
     assert sent(ws) == [(0x8, code.to_bytes(2, "big") + str(ws.failure).encode())]
