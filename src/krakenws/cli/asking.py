@@ -256,11 +256,11 @@ def _read_json(line: str, patterns: Callable[[int], Expand]) -> Asked:
         members, end = _DECODER.raw_decode(line.strip())
     except (ValueError, RecursionError) as error:
         reason = str(error).partition(":")[0][:100] if isinstance(error, ValueError) else "nested too deeply"
-        raise Mistake(f"this line is no JSON object: {reason}", None) from None
-    if line.strip()[end:]:
-        raise Mistake("one object a line: something stands behind this one", None)
+        raise Mistake(f"this line is no JSON object: {reason}", _id_in(line.strip())) from None
     given, intent = members.pop("id", None), members.pop("intent", None)
     id_ = _id_of(given)
+    if line.strip()[end:]:
+        raise Mistake("one object a line: something stands behind this one", id_)
     try:
         if given is not None and id_ is None:
             raise UsageError(f"id is neither text of 1 to {LONGEST_ID} characters nor a whole number")
@@ -285,6 +285,32 @@ def _no_number(text: str) -> NoReturn:
 _DECODER = JSONDecoder(
     object_pairs_hook=_once, parse_float=_Number, parse_int=_Number, parse_constant=_no_number
 )
+
+
+_LENIENT = JSONDecoder(parse_float=_Number, parse_int=_Number)
+_NAME = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*')
+_BEHIND = re.compile(r"\s*[,}]")
+
+
+def _id_in(text: str) -> CallerId:
+    """Return the id of an object that cannot be read as a whole, if what can be read has exactly one.
+
+    Nothing is known to be whole before something stands behind it: half of a number is one, too.
+    """
+    ids = []
+    at = 1
+    try:
+        while name := _NAME.match(text, at):
+            value, at = _LENIENT.raw_decode(text, name.end())
+            behind = _BEHIND.match(text, at)
+            if behind is None:
+                break
+            at = behind.end()
+            if name[1] == '"id"':
+                ids.append(value)
+    except (ValueError, RecursionError):
+        pass  # here it is broken
+    return _id_of(ids[0]) if len(ids) == 1 else None
 
 
 def _id_of(value: object) -> CallerId:

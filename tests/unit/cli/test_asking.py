@@ -183,6 +183,28 @@ def test_a_token_is_refused_and_not_repeated(line: dict[str, Any]) -> None:
     assert TOKEN not in str(mistake)
 
 
+@pytest.mark.parametrize(
+    ("line", "id_"),
+    [
+        ('{"id":"o1","do":"addOrder","pair":["XBT/US', "o1"),
+        ('{ "id" : 7 , "do":', 7),
+        ('{"do":"ping","id":"late","reqid":}', "late"),
+        ('{"do":"ping","do":"quit","id":"x"}', "x"),
+        ('{"do":"ping","reqid":NaN,"id":"x"}', "x"),
+        ('{"id":"x","do":' + "[" * 5000 + "]" * 5000 + "}", "x"),
+        ('{"id":"x","do":"ping"}{"do":"ping"}', "x"),
+        ('{"id":"half', None),
+        ('{"id":12', None),  # of 1234?
+        ('{"id":"a","id":"b","do":"ping"}', None),
+        ('{"subscription":{"id":"x"},"do":', None),
+        ('{"id":1.5,"do":', None),
+        ("{", None),
+    ],
+)
+def test_a_broken_object_is_answered_under_the_id_that_could_be_read(line: str, id_: object) -> None:
+    assert refused(line).id == id_
+
+
 def test_a_price_in_scientific_notation_is_refused_as_on_the_command_line() -> None:
     line = (
         '{"do":"addOrder","pair":"XBT/USD","type":"buy","ordertype":"limit","price":1e-4,"volume":1,"id":"x"}'
