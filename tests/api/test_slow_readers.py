@@ -182,7 +182,7 @@ def test_a_dropped_book_goes_on_behind_a_gap_from_a_snapshot_that_verifies() -> 
     with exchange(flooding) as server:
         *_, gap, update = run(main(), 60)
     assert isinstance(gap, krakenws.Gap)
-    assert gap.cause == "lagging"
+    assert (gap.channel, gap.symbol, gap.cause) == ("book", "XBT/USD", "lagging")
     assert isinstance(update, krakenws.Update)
     assert (update.snapshot, update.trust) == (True, "verified")
     (levels,) = update.rows()

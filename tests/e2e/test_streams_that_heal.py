@@ -65,6 +65,24 @@ def test_the_gap_stands_between_the_last_data_and_the_next(krakenws: Command) ->
     assert "connection lost" in result.err
 
 
+def test_a_gap_says_which_of_a_pairs_books_it_is_about(krakenws: Command) -> None:
+    deep, shallow = Ladder(depth=25), Ladder()
+    wrong = deep.update("64005.10000", "3.00000000", checksum="1")
+
+    def script(client: Connection) -> None:
+        client.greet()
+        for ladder in (deep, shallow):
+            client.send(*acks(client.expect(event="subscribe")), ladder.snapshot())
+        client.send(wrong)
+        client.hold()
+
+    with exchange(script) as server:
+        words = split("book XBT/USD depth=25 + book XBT/USD --for 1s")
+        result = krakenws.run(*words, *server.options)
+    gap = next(event for event in result.events if event["event"] == "gap")
+    assert (gap["channel"], gap["symbol"], gap["depth"]) == ("book", "XBT/USD", 25)
+
+
 def test_json_ends_with_an_account_of_every_data_frame(krakenws: Command) -> None:
     with exchange([then_ends(TICKER), streams(TICKER, "[1]")]) as server:
         result = krakenws.run(*split("ticker XBT/USD --count 2"), *server.options)

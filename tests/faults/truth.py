@@ -49,16 +49,13 @@ def check_continuity(events: Iterable[Event]) -> None:
             is_private = event["endpoint"] == "private"
             broken |= {key: event["cause"] for key in known if (key[0] in PRIVATE) == is_private}
         elif kind == "gap":
-            keys = [key for key in known if (key[0].partition("-")[0], key[1]) == place_of(event)]
-            for key in keys:
-                if event["to"] is None:
-                    broken[key] = event["cause"]
-                else:
-                    broken.pop(key, None)
-            if event["to"] is not None:
+            if event["to"] is None:
+                broken[place_of(event)] = event["cause"]
+            else:
+                broken.pop(place_of(event), None)
                 assert event.get("from", "") <= event["to"], event
         elif kind == "unsubscribed":
-            broken |= {key: "unsubscribed" for key in known if key[0].partition("-")[0] == event["channel"]}
+            broken[place_of(event)] = "unsubscribed"
         elif kind == "update":
             key = place_of(event)
             assert key not in broken, f"{key} goes on without a gap after: {broken[key]}"

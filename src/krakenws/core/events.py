@@ -165,7 +165,8 @@ class Update(_OfRows[RowT]):
         route.tally.emitted -= 1
         route.tally.malformed += 1
         violations = route.violations or Violations()
-        return violations.of(str(error), self.frame, self.received_ns, route.channel, route.symbol)
+        place = route.entry.name, route.symbol
+        return about(violations.of(str(error), self.frame, self.received_ns, *place), route)
 
     def flaw(self) -> str:
         """Return what keeps the payload from becoming rows, or ""."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from krakenws.core.catalog import PUBLIC
 from krakenws.core.dialect import BookChanges
-from krakenws.core.events import VERIFIED, Gap, Lagging, Update, place_of
+from krakenws.core.events import VERIFIED, Gap, Lagging, Update, about, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class Losses:
         missed = self._gaps.pop(route)
         if self._tallies:
             route.tally.gaps += 1
-        return Gap(to_ns, route.channel, route.symbol, "lagging", self._last_ns.get(route), to_ns, missed)
+        place = route.entry.name, route.symbol
+        return about(Gap(to_ns, *place, "lagging", self._last_ns.get(route), to_ns, missed), route)
 
     def mend(self, now_ns: int) -> list[Update | Event]:
         """Return what a reader that has caught up is told, a `Lagging` first, and the books it is owed.

@@ -24,6 +24,7 @@ from krakenws.core.events import (
     Heartbeat,
     Rejected,
     Reply,
+    Subscribed,
     Update,
     Violation,
     place_of,
@@ -234,9 +235,11 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
     if isinstance(event, Addressed):
         fields = {"event": event.event.name, "id": event.id}
         event = event.event
-    channel, symbol = getattr(event, "channel", ""), getattr(event, "symbol", "")
-    if channel or symbol:
-        fields.update(place_of(str(channel), str(symbol)))
+    route = event.route
+    if route is not None and not isinstance(event, Subscribed):  # whose `params` say as much
+        fields.update(place_of(route.channel, route.symbol))
+    else:
+        fields.update(place_of(getattr(event, "channel", ""), getattr(event, "symbol", "")))
     for name, shown, has_default in _members(event.__class__):
         value = getattr(event, name)
         if shown != name:
