@@ -35,6 +35,7 @@ from krakenws.core.verdicts import SwitchSet as SwitchSet
 from krakenws.core.verdicts import Verdict as Verdict
 from krakenws.errors import ConnectionFailed as ConnectionFailed
 from krakenws.errors import CredentialsError as CredentialsError
+from krakenws.errors import IntentUnderway as IntentUnderway
 from krakenws.errors import KrakenWSError as KrakenWSError
 from krakenws.errors import LocalProtocolError as LocalProtocolError
 from krakenws.errors import OrderRejected as OrderRejected

@@ -32,9 +32,13 @@ _ON_ITS_WAY_NS = 60 * 1_000_000_000
 _REMEMBERED_NS = 30 * 86400 * 1_000_000_000
 
 
-def open_journal() -> Journal:
-    """Return the journal; its file is opened when first needed, and belongs to the thread that does."""
-    return Journal(State(durable=True))
+def open_journal(patience_s: float | None = None) -> Journal:
+    """Return the journal; its file is opened when first needed, and belongs to the thread that does.
+
+    Args:
+        patience_s: how long others may keep it from being written, if not as long as usual.
+    """
+    return Journal(State(durable=True, patience_s=patience_s))
 
 
 class Account:

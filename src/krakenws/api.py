@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from krakenws.core.catalog import Bound
     from krakenws.core.exposure import Exposure, Quote
     from krakenws.core.policy import Policy
+    from krakenws.net.ledger import LoopLedger
     from krakenws.net.loop import EventSink
     from krakenws.net.trading import Check, Trading
 
@@ -169,7 +170,7 @@ class _Office:
         self._credentials = credentials
         self._budget = budget
         self._policy = _policy()
-        self._journal = open_journal()
+        self.journal = open_journal(patience_s=0.0)  # the loop's, which waits for nobody
         self._gate_journal = open_journal()  # of the thread for checks
         self._quote: Quote | None = None
         self.stop = Stop()  # never entered: signals are the caller's
@@ -195,12 +196,10 @@ class _Office:
         self._quote = quote
         return self._gate.check(bound, waiting)
 
-    def trading(self, check: Check) -> Trading:
+    def trading(self, ledger: LoopLedger, check: Check) -> Trading:
         """Return what orders go through."""
-        confirm = confirming(self._gate, self._account.history(self._journal))
-        return self._account.trading(
-            self._journal, NoSignals(), note=LOG.warning, checks=(check,), confirm=confirm
-        )
+        confirm = confirming(self._gate, self._account.history(self.journal))
+        return self._account.trading(ledger, NoSignals(), note=LOG.warning, checks=(check,), confirm=confirm)
 
     def _make_run(self, options: Options, watcher: EventSink, for_s: float) -> Run:
         """Return a run beside the client's connections: what is learned by it goes nowhere else."""
@@ -224,7 +223,7 @@ class _Office:
 
     def close(self) -> None:
         """Close the journal; its open rows are for `krakenws reconcile`."""
-        self._journal.close()
+        self.journal.close()
 
 
 class _Nowhere:

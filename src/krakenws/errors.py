@@ -20,6 +20,12 @@ class UsageError(KrakenWSError):
     exit_code = 2
 
 
+class IntentUnderway(UsageError):
+    """The first command under this name is on its way elsewhere; nothing was sent, ask again later."""
+
+    retryable = True
+
+
 class CredentialsError(KrakenWSError):
     """There is no usable token or key, or the exchange refused it."""
 
@@ -84,6 +90,12 @@ class SinkError(KrakenWSError):
     """A file, terminal or broker could not take the data."""
 
     exit_code = 7
+
+
+class StateLocked(SinkError):
+    """Another program has locked the file of the journal; nothing was written."""
+
+    retryable = True
 
 
 class PolicyRefused(KrakenWSError):

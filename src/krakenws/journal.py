@@ -18,6 +18,7 @@ from __future__ import annotations
 from json import dumps, loads
 
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, SETTLED, UNKNOWN, Intent, IntentTakenError
+from krakenws.errors import StateLocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _SETTLE = (
 class Journal:
     """The intents in `state.db`.
 
-    Every method raises `SinkError` when the file fails.
+    Every method raises `SinkError` when the file fails. Reading waits for nobody who writes.
 
     Args:
         state: a durable one.
@@ -53,6 +54,15 @@ class Journal:
 
     def __init__(self, state: State) -> None:
         self._state = state
+
+    @property
+    def locked(self) -> bool:
+        """Whether another program keeps the file from being written now."""
+        try:
+            self._state.transaction(lambda _: None, dispensable=True)
+        except StateLocked:
+            return True
+        return False
 
     def begin(
         self, intents: Sequence[Intent], *, allow: Callable[[], None] | None = None, instead_of: str = ""
@@ -147,7 +157,7 @@ class Journal:
         )
         limit = -1 if newest is None else newest
         values = (since_ns, *methods, *states, endpoint, account, account, limit)
-        return self._state.transaction(lambda database: database.execute(query, values).fetchall())
+        return self._state.read(lambda database: database.execute(query, values).fetchall())
 
     def claimed(self, order_ids: Iterable[str]) -> set[str]:
         """Return those of some orders that are known to be an intent's."""
@@ -158,7 +168,7 @@ class Journal:
             query = f"SELECT order_id FROM intents WHERE order_id <> '' AND order_id IN ({_marks(wanted)})"  # noqa: S608
             return {row[0] for row in database.execute(query, wanted)}
 
-        return self._state.transaction(select) if wanted else set()
+        return self._state.read(select) if wanted else set()
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -166,7 +176,7 @@ class Journal:
 
     def _select(self, clause: str, values: tuple[object, ...] = ()) -> list[Intent]:
         query = f"SELECT {','.join(_COLUMNS)} FROM intents {clause}"  # noqa: S608 - of this module's own text
-        return self._state.transaction(
+        return self._state.read(
             lambda database: [_intent(row) for row in database.execute(query, values).fetchall()]
         )
 

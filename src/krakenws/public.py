@@ -32,9 +32,9 @@ PLACES = {
         *("OrderAdded", "OrderAmended", "OrderEdited", "OrdersCancelled", "SwitchSet", "Verdict"),
     ),
     "errors": (
-        *("ConnectionFailed", "CredentialsError", "KrakenWSError", "LocalProtocolError", "OrderRejected"),
-        *("OutcomeUnknown", "PolicyRefused", "ProtocolError", "RemoteProtocolError", "RequestRejected"),
-        *("SinkError", "UsageError"),
+        *("ConnectionFailed", "CredentialsError", "IntentUnderway", "KrakenWSError", "LocalProtocolError"),
+        *("OrderRejected", "OutcomeUnknown", "PolicyRefused", "ProtocolError", "RemoteProtocolError"),
+        *("RequestRejected", "SinkError", "UsageError"),
     ),
 }
 """Where each public name lives: its module, below this package."""

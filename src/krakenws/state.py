@@ -14,7 +14,7 @@ import os
 from _thread import allocate_lock
 from time import time_ns
 
-from krakenws.errors import SinkError
+from krakenws.errors import SinkError, StateLocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_BUSY_TIMEOUT_S = 5.0
+PATIENCE_S = 5.0
+"""How long another process may write."""
 _OPENING = allocate_lock()
 """Nobody in this process has a lock on the file while it is made."""
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -78,18 +79,22 @@ def next_nonce(key_id: str) -> int:
 class State:
     """The file `state.db`, opened when first needed. Every method raises `SinkError` when the file fails.
 
-    An object belongs to the thread that first used it; processes may share the file freely.
+    An object belongs to the thread that first used it; processes may share the file freely. While another
+    one writes, a transaction waits for `patience_s` and raises `StateLocked` then.
     """
 
-    __slots__ = ("_database", "_durable", "_syncs", "path")
+    __slots__ = ("_database", "_durable", "_patience_s", "_syncs", "path")
 
-    def __init__(self, directory: str | None = None, *, durable: bool = False) -> None:
+    def __init__(
+        self, directory: str | None = None, *, durable: bool = False, patience_s: float | None = None
+    ) -> None:
         if directory is None:
             from krakenws.directories import state_dir
 
             directory = state_dir()
         self.path = os.path.join(directory, "state.db")
         self._durable = self._syncs = durable
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
         self._database: sqlite3.Connection | None = None
 
     def next_nonce(self, key_id: str, now_ns: int) -> int:
@@ -118,16 +123,24 @@ class State:
             work: reads and writes.
             dispensable: a power cut may take what it wrote, until something indispensable is committed.
         """
-        import sqlite3
 
-        try:
-            database = self._database = self._database or self._open()
+        def commit(database: sqlite3.Connection) -> T:
             if database.in_transaction:
                 return work(database)
             self._sync(database, self._durable and not dispensable)
             return _commit(database, work)
+
+        return self.read(commit)
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` reads with one statement of what is committed; it waits for no writer."""
+        import sqlite3
+
+        try:
+            database = self._database = self._database or self._open()
+            return work(database)
         except (sqlite3.Error, OSError) as error:
-            raise SinkError(_sentence(self.path, error)) from error
+            raise _failure(self.path, error) from error
 
     def _sync(self, database: sqlite3.Connection, syncs: bool) -> None:
         if self._syncs != syncs:
@@ -140,7 +153,7 @@ class State:
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
         with _OPENING:
             _create(self.path)
-            database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            database = sqlite3.connect(self.path, timeout=self._patience_s, isolation_level=None)
         try:
             self._syncs = not self._durable
             self._sync(database, self._durable)
@@ -210,11 +223,15 @@ def _next_nonce(database: sqlite3.Connection, key_id: str, now_ns: int) -> int:
     return nonce
 
 
-def _sentence(path: str, error: Exception) -> str:
-    """Say what is wrong with the file, and what mends it."""
+def _failure(path: str, error: Exception) -> SinkError:
     name = str(getattr(error, "sqlite_errorname", ""))
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"{path} is locked by another program: end that program, then try again"
+        return StateLocked(f"{path} is locked by another program: end that program, then try again")
+    return SinkError(_sentence(path, name, error))
+
+
+def _sentence(path: str, name: str, error: Exception) -> str:
+    """Say what is wrong with the file, and what mends it."""
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return f"{path} is damaged: move it away, a new one will be made"
     if name.startswith("SQLITE_FULL"):

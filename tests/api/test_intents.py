@@ -195,13 +195,6 @@ def test_what_is_only_validated_is_in_no_journal() -> None:
 def test_a_cancelled_call_whose_order_has_left_is_settled_when_the_answer_comes() -> None:
     cancelled = threading.Event()
 
-    def slow(client: Connection) -> None:
-        client.greet()
-        asked = client.expect(event="addOrder")
-        assert cancelled.wait(10)
-        client.send(accepted(asked))
-        client.hold()
-
     async def main() -> None:
         async with client(server) as kraken:
             asked = asyncio.create_task(order(kraken))
@@ -213,7 +206,7 @@ def test_a_cancelled_call_whose_order_has_left_is_settled_when_the_answer_comes(
             cancelled.set()
             await wait_until(lambda: [row.state for row in rows()] == ["accepted"])
 
-    with exchange(private=slow) as server:
+    with exchange(private=partial(slow, answer=cancelled)) as server:
         run(main())
     assert len(server.sent("addOrder")) == 1
 
@@ -332,17 +325,154 @@ def test_a_name_whose_outcome_is_open_is_looked_for_and_not_sent_again() -> None
     assert len(server.sent("addOrder")) == 1
 
 
-def test_two_tasks_with_one_name_send_one_order() -> None:
+def slow(client: Connection, answer: threading.Event) -> None:
+    client.greet()
+    asked = client.expect(event="addOrder")
+    assert answer.wait(10)
+    client.send(accepted(asked))
+    client.hold()
+
+
+def test_two_tasks_with_one_name_send_one_order_and_have_its_verdict() -> None:
     async def main() -> list[Any]:
         async with client(server) as kraken:
-            twice = (order(kraken, intent="monday"), order(kraken, intent="monday"))
-            return [*await asyncio.gather(*twice, return_exceptions=True)]
+            return await asyncio.gather(*(order(kraken, intent="monday") for _ in range(3)))
 
     with exchange(private=accepts) as server:
-        first, second = run(main())
-    assert first.intent == "monday"
-    assert isinstance(second, krakenws.UsageError)
-    assert "the intent monday waits to be sent" in str(second)
+        verdicts = run(main())
+    assert [(one.order_id, one.found) for one in verdicts] == [("OGTT3Y-C6I3P-XRI6HX", "")] * 3
+    assert len(server.sent("addOrder")) == 1
+
+
+def test_another_order_under_a_name_that_is_on_its_way_is_refused_and_harms_nobody() -> None:
+    answer = threading.Event()
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            first = asyncio.create_task(order(kraken, intent="monday"))
+            await wait_until(lambda: server.sent("addOrder"))
+            with pytest.raises(krakenws.UsageError, match="the intent monday stands for addOrder") as no:
+                await order(kraken, intent="monday", userref=7)
+            assert not no.value.retryable
+            with pytest.raises(krakenws.UsageError, match="the intent monday stands for addOrder"):
+                await kraken.cancel_all(intent="monday")
+            answer.set()
+            assert (await first).intent == "monday"
+
+    with exchange(private=partial(slow, answer=answer)) as server:
+        run(main())
+    assert len(server.sent("addOrder")) == 1
+
+
+@pytest.mark.parametrize("leaves", [0, 1])
+@pytest.mark.parametrize("has_left", [False, True])
+def test_a_caller_that_leaves_does_not_harm_the_others_of_its_name(leaves: int, has_left: bool) -> None:
+    answer, greets = threading.Event(), threading.Event()
+
+    def script(client: Connection) -> None:
+        client.accept()
+        assert greets.wait(10)
+        slow(client, answer)
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            callers = [asyncio.create_task(order(kraken, intent="monday")) for _ in range(2)]
+            await wait_until(lambda: any(wait.callers == 2 for wait in kraken._shell._owed.get("monday", ())))
+            if has_left:
+                greets.set()
+                await wait_until(lambda: server.sent("addOrder"))
+            callers[leaves].cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await callers[leaves]
+            greets.set()
+            answer.set()
+            assert (await callers[1 - leaves]).order_id == "OREAL"
+
+    with exchange(private=script) as server:
+        run(main())
+    assert len(server.sent("addOrder")) == 1
+
+
+def test_what_all_callers_of_a_name_gave_up_before_it_left_is_never_sent() -> None:
+    greets = threading.Event()
+
+    def script(client: Connection) -> None:
+        client.accept()
+        assert greets.wait(10)
+        accepts(client)
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            callers = [asyncio.create_task(order(kraken, intent="monday")) for _ in range(2)]
+            await wait_until(lambda: any(wait.callers == 2 for wait in kraken._shell._owed.get("monday", ())))
+            for caller in callers:
+                caller.cancel()
+            await asyncio.wait(callers)
+            greets.set()
+            await kraken.cancel_all()  # behind all that left
+
+    with exchange(private=script) as server:
+        run(main())
+    assert server.sent("addOrder") == []
+    assert [row.method for row in rows()] == ["cancelAll"]
+
+
+def test_a_call_under_a_name_whose_callers_have_left_awaits_its_verdicts() -> None:
+    answer = threading.Event()
+
+    def script(client: Connection) -> None:
+        client.greet()
+        first, second = (client.expect(event="cancelOrder") for _ in range(2))
+        client.send({"event": "cancelOrderStatus", "reqid": first["reqid"], "status": "ok"})
+        assert answer.wait(10)
+        client.send({"event": "cancelOrderStatus", "reqid": second["reqid"], "status": "ok"})
+        client.hold()
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            first = asyncio.create_task(kraken.cancel_order("OONE", "OTWO", intent="monday"))
+            await wait_until(lambda: [row.state for row in rows()] == ["accepted", "open"])
+            first.cancel()
+            await asyncio.wait([first])
+            again = asyncio.create_task(kraken.cancel_order("OONE", "OTWO", intent="monday"))
+            await wait_until(lambda: kraken._shell._owed.get("monday"))
+            answer.set()
+            assert (await again).intent == "monday"
+
+    with exchange(private=script) as server:
+        run(main())
+    assert len(server.sent("cancelOrder")) == 2
+
+
+@pytest.mark.parametrize(
+    ("age_s", "expected"), [(0, krakenws.IntentUnderway), (120, krakenws.OutcomeUnknown)]
+)
+def test_a_name_that_another_process_awaits_is_underway_and_later_unknown(
+    age_s: int, expected: type[krakenws.KrakenWSError]
+) -> None:
+    """The other's answer or its look-ups may yet tell; once they must have, nobody knows."""
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            first = await order(kraken)
+            (row,) = rows()
+            journal = open_journal()
+            theirs = {"pid": row.pid + 1, "created_ns": row.created_ns - age_s * 1_000_000_000}
+            verdict: dict[str, Any] = {"state": "open", "result": {}, "settled_ns": None}
+            journal.begin([replace(row, id="monday", named=True, **theirs, **verdict)])
+            journal.close()
+        async with client(server, ack_timeout_s=60.0, look_ups_s=(0.1,)) as kraken:
+            with pytest.raises(expected) as no:
+                await order(kraken, intent="monday")
+            assert no.value.retryable == (expected is krakenws.IntentUnderway)
+            assert isinstance(no.value, krakenws.UsageError) == (expected is krakenws.IntentUnderway)
+            journal = open_journal()
+            journal.settle(replace(journal.of("monday")[0], state="accepted", result=first.result))
+            journal.close()
+            assert (await order(kraken, intent="monday")).order_id == first.order_id
+
+    with exchange(private=[accepts, knows_nothing]) as server:
+        run(main())
     assert len(server.sent("addOrder")) == 1
 
 

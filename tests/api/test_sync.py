@@ -67,6 +67,23 @@ def test_orders_have_the_same_verdicts_and_errors() -> None:
         kraken.add_order("XBT/USD", **ORDER)
 
 
+def test_threads_that_use_one_name_send_one_order_and_have_its_verdict() -> None:
+    told: list[krakenws.OrderAdded] = []
+    with exchange(private=accepts) as server, client(server) as kraken:
+        threads = [
+            threading.Thread(
+                target=lambda: told.append(kraken.add_order("XBT/USD", **ORDER, intent="monday"))
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert [one.order_id for one in told] == ["OGTT3Y-C6I3P-XRI6HX"] * 4
+    assert len(server.sent("addOrder")) == 1
+
+
 def test_many_threads_use_one_client() -> None:
     with exchange(serves) as server, client(server) as kraken:
         told: list[krakenws.Pong] = []

@@ -150,7 +150,7 @@ def test_a_directory_in_the_place_of_the_file_is_one_sentence(state: State) -> N
 
 
 def test_a_locked_file_is_one_sentence(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(krakenws.state, "_BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(krakenws.state, "PATIENCE_S", 0.01)
     state.next_nonce("key", NOW_NS)
     state.close()
     holder = sqlite3.connect(state.path, isolation_level=None)

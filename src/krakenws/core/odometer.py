@@ -134,9 +134,10 @@ class Odometer:
             earlier: gives what was sent since a time, oldest first.
             now_ns: the time, ns since 1970 as there.
         """
+        sent = earlier(now_ns - _RECALLED_NS)
         self.has_recalled = True
         says, self._warn, self._tell = (self._warn, self._tell), _nothing, None
-        for intent in earlier(now_ns - _RECALLED_NS):
+        for intent in sent:
             entry = find(ENTRIES, intent.method)
             assert entry is not None  # noqa: S101 - it was sent
             self.sending(Bound(entry, dict(intent.sent)), _RECALLED, intent.created_ns // 1000)

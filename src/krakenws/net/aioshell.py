@@ -49,27 +49,36 @@ _STEPS = 3
 
 
 class Wait:
-    """Somebody who awaits what a command comes to: the ends of its requests.
+    """What the callers of one command await: the ends of its requests.
 
     Attributes:
         link: where they go.
-        name: the command.
+        bound: the command.
+        callers: how many await it.
         numbers: of the requests that may still have to be given up.
         expected: how many ends there will be.
         unsent: how many requests were given up before they left.
+        withdrawal: gives up in time what does not leave; None before the first caller awaits.
         end: done when all ends are there, or an error is.
     """
 
-    __slots__ = ("_ends", "end", "expected", "link", "name", "numbers", "unsent")
+    __slots__ = ("_ends", "bound", "callers", "end", "expected", "link", "numbers", "unsent", "withdrawal")
 
-    def __init__(self, link: Link, name: str, expected: int) -> None:
+    def __init__(self, link: Link, bound: Bound, expected: int) -> None:
         self.link = link
-        self.name = name
+        self.bound = bound
+        self.callers = 0
         self.numbers: list[int] = []
         self.expected = expected
         self.unsent = 0
+        self.withdrawal: asyncio.TimerHandle | None = None
         self.end: asyncio.Future[list[End]] = asyncio.get_running_loop().create_future()
         self._ends: dict[int | None, End] = {}
+
+    @property
+    def name(self) -> str:
+        """What the command is called."""
+        return self.bound.entry.name
 
     def take(self, event: End) -> None:
         """Take the end of one request."""
@@ -131,7 +140,7 @@ class AsyncShell(Shell):
             KrakenWSError: its link ended: no credentials, say.
         """
         link = self._link(bound)
-        wait = Wait(link, bound.entry.name, 1)
+        wait = Wait(link, bound, 1)
         self._expect(wait, link.protocol.request(bound, monotonic()))
         (end,) = await self._end_of(wait)
         return end
@@ -141,18 +150,27 @@ class AsyncShell(Shell):
         self._awaited[wait.link, req_id] = wait
 
     async def _end_of(self, wait: Wait) -> list[End]:
-        """Return the ends of a command's requests; what has not left when this ends is never sent."""
-        limit_s = _STEPS * self._options.connect_timeout_s
-        self._awaiting(wait.link)
-        timer = self._loop.call_later(limit_s, self._withdraw, wait, limit_s)
+        """Return the ends of a command's requests; what has not left when nobody waits is never sent."""
+        wait.callers += 1
         try:
-            self._turn()
-            return await wait.end
+            if wait.withdrawal is None:
+                limit_s = _STEPS * self._options.connect_timeout_s
+                wait.withdrawal = self._loop.call_later(limit_s, self._withdraw, wait, limit_s)
+                self._awaiting(wait.link)
+                self._turn()
+            return await asyncio.shield(wait.end)
         finally:
-            timer.cancel()
-            self._give_up(wait)
-            for req_id in wait.numbers:
-                self._awaited.pop((wait.link, req_id), None)
+            wait.callers -= 1
+            if not wait.callers:
+                self._forsake(wait)
+
+    def _forsake(self, wait: Wait) -> None:
+        """Take notice that nobody awaits a command any more."""
+        if wait.withdrawal is not None:
+            wait.withdrawal.cancel()
+        self._give_up(wait)
+        for req_id in wait.numbers:
+            self._awaited.pop((wait.link, req_id), None)
 
     def _withdraw(self, wait: Wait, limit_s: float) -> None:
         """Give up what could not leave in time: nobody wants an order that leaves minutes later."""

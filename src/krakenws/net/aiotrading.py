@@ -6,52 +6,72 @@ one order after the other, because limits count those that passed before; look-u
 The rows of the journal are written by the loop itself, an fsync of some milliseconds, right before the frame
 leaves. In a thread, anything could come between row and frame: a cancellation, a lost connection, the end of
 the client; a row without its frame would have to be looked for. So no frame leaves without a row, and a row
-without a frame is left only by a crash.
+without a frame is left only by a crash. The loop does not wait for a file that another program has locked:
+what needs a row is put off, in its order, and tried again until `PATIENCE_S` have passed.
 
-A wait may be broken off at any time. What has not left then is never sent. What has left is settled in the
-journal when its answer comes, whoever waits; when the client is closed before, its row stays open, for
-`krakenws reconcile`.
+Calls under one name await one command. A wait may be broken off at any time. When nobody waits any more, what
+has not left is never sent, and what has left is settled in the journal when its answer comes; when the client
+is closed before, its row stays open, for `krakenws reconcile`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from os import getpid
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
-from krakenws.core.catalog import PRIVATE
-from krakenws.core.events import Answered, Reply
+from krakenws.core.catalog import PRIVATE, Bound
+from krakenws.core.events import Answered, Reply, Unanswered
 from krakenws.core.inquiry import named
 from krakenws.core.intents import NameTaken
 from krakenws.core.odometer import Odometer
 from krakenws.core.requests import only_validates
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
-from krakenws.errors import ConnectionFailed, KrakenWSError, OutcomeUnknown, PolicyRefused
+from krakenws.errors import (
+    ConnectionFailed,
+    IntentUnderway,
+    KrakenWSError,
+    OutcomeUnknown,
+    PolicyRefused,
+    SinkError,
+    StateLocked,
+)
 from krakenws.net.aiofeeds import FeedShell
 from krakenws.net.aioshell import LOG, Wait
 from krakenws.net.facts import quote_at_hand
+from krakenws.net.ledger import LoopLedger
 from krakenws.net.shell import listen
-from krakenws.net.trading import RECONCILE, requests_of
+from krakenws.net.trading import RECONCILE, asked_of, hold_to, requests_of, told_of
+from krakenws.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import Protocol
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Protocol, TypeVar
 
-    from krakenws.core.catalog import Bound
     from krakenws.core.events import Event, Update
     from krakenws.core.exposure import Exposure, Quote
+    from krakenws.core.intents import Intent
     from krakenws.core.redaction import Redactor
     from krakenws.core.requests import Request
     from krakenws.net.aioshell import End, Step, Watched
     from krakenws.net.credentials import Credentials
+    from krakenws.net.ledger import Journal
     from krakenws.net.shell import Budget, Link
     from krakenws.net.trading import Check, Trading
     from krakenws.options import Options
 
+    T = TypeVar("T")
+
     class Office(Protocol):
         """Makes what a client trades with, when it first does."""
+
+        @property
+        def journal(self) -> Journal:
+            """The journal, for the loop's thread."""
 
         def check(self, bound: Bound, waiting: Sequence[Bound], quote: Quote | None) -> Exposure | None:
             """Let an order pass `Gate.check`, given its pair's prices; called in the thread for checks."""
@@ -59,15 +79,34 @@ if TYPE_CHECKING:
         def close_checks(self) -> None:
             """Let go of the gate's files, in the same thread."""
 
-        def trading(self, check: Check) -> Trading:
+        def trading(self, ledger: LoopLedger, check: Check) -> Trading:
             """Return what orders go through; `check` tells what those that passed the gate may come to."""
 
         def close(self) -> None:
             """Let go of the journal."""
 
 
+PATIENCE_S = 5.0
+"""How long the journal may be locked before what needs it is given up: as long as a run waits."""
+_AGAIN_S = 0.02
 _LOOKING = (V1.api, "look-ups")
 """Where the link for look-ups is kept among the others."""
+
+
+class OrderWait(Wait):
+    """What the callers of one trading command await.
+
+    Attributes:
+        id: the name of its intent.
+        asked_elsewhere_ns: when (nanoseconds since 1970) another process sent it, 0 if none did.
+    """
+
+    __slots__ = ("asked_elsewhere_ns", "id")
+
+    def __init__(self, link: Link, bound: Bound, expected: int, id_: str, asked_elsewhere_ns: int) -> None:
+        super().__init__(link, bound, expected)
+        self.id = id_
+        self.asked_elsewhere_ns = asked_elsewhere_ns
 
 
 class NoSignals:
@@ -93,12 +132,15 @@ class TradingShell(FeedShell):
     ) -> None:
         super().__init__(options, redactor=redactor, credentials=credentials, budget=budget)
         self._office = office
+        self._ledger = LoopLedger(office.journal, self._write_soon)
         self._trading: Trading | None = None
         self._odometer = Odometer(LOG.warning)
-        self._owed: dict[str, list[Wait]] = {}
+        self._owed: dict[str, list[OrderWait]] = {}
         self._one_by_one = asyncio.Lock()
         self._checking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="krakenws checks")
         self._passed: tuple[Bound, Exposure | None] | None = None
+        self._put_off: dict[tuple[Link, int], tuple[Bound, float]] = {}
+        self._tried_since: dict[tuple[Link, int], float] = {}
 
     # ---- orders
 
@@ -112,21 +154,18 @@ class TradingShell(FeedShell):
         Raises:
             ConnectionFailed: it was not sent, or not all of it.
             OutcomeUnknown: it was sent, and the client was closed before its verdict was known.
+            IntentUnderway: another process awaits the verdict of that name, and nobody else could tell it.
             KrakenWSError: it must not be sent: a check, the policy, the journal, credentials.
         """
+        begin, due = partial(self._begin, bound, name), monotonic() + PATIENCE_S
         if bound.entry.name in PLACING:
             async with self._one_by_one:
-                await self._pass(bound, name)
-                wait, id_ = self._begin(bound, name)
+                await self._pass(bound, name, due)
+                wait = await self._unlocked(begin, due)
         else:  # what only takes away waits for nobody's checks
-            wait, id_ = self._begin(bound, name)
-        self._owed.setdefault(id_, []).append(wait)
-        try:
-            ends = await self._end_of(wait)
-        finally:
-            self._owed[id_].remove(wait)
-            if not self._owed[id_]:
-                del self._owed[id_]
+            wait = await self._unlocked(begin, due)
+        ends = await self._end_of(wait)
+        self._refuse_to_guess(wait, ends)
         if wait.numbers and wait.link in self._links.values():
             self.keep(wait.link)
             self._turn_soon()
@@ -134,36 +173,99 @@ class TradingShell(FeedShell):
             raise ConnectionFailed(f"{wait.name}: {wait.unsent} of its requests were not sent")
         return ends
 
-    async def _pass(self, bound: Bound, name: str) -> None:
+    async def _unlocked(self, step: Callable[[], T], due: float) -> T:
+        """Take a step that needs the journal; while that is locked, try again until it is due."""
+        while True:
+            try:
+                return step()
+            except StateLocked:
+                if monotonic() >= due:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _pass(self, bound: Bound, name: str, due: float) -> None:
         """Let an order pass the gate, in the thread for that; one that is answered by its name need not."""
         self._link(bound)
         trading = self._open_trading()
-        if not trading.knows(name):
-            check, waiting = self._office.check, trading.waiting
-            quote = self._quote(str(bound.values.get("pair", "")))  # of a book that lives in this thread
-            exposure = await self._loop.run_in_executor(self._checking, check, bound, waiting, quote)
-            self._passed = bound, exposure
+        if self._underway(name) is not None or await self._unlocked(lambda: trading.knows(name), due):
+            return
+        check, waiting = self._office.check, trading.waiting
+        quote = self._quote(str(bound.values.get("pair", "")))  # of a book that lives in this thread
+        exposure = await self._loop.run_in_executor(self._checking, check, bound, waiting, quote)
+        self._passed = bound, exposure
 
     def _quote(self, pair: str) -> Quote | None:
         return quote_at_hand([link for link in self._links.values() if not self.is_stale(link)], pair)
 
-    def _begin(self, bound: Bound, name: str) -> tuple[Wait, str]:
-        """Put a command on its way; return who waits for it, and what it is called."""
+    def _begin(self, bound: Bound, name: str) -> OrderWait:
+        """Put a command on its way, or join the one of its name; return what it waits for."""
         link, trading = self._link(bound), self._open_trading()
-        commands = trading.prepare(bound, name)
-        if commands and not only_validates(bound) and not self._odometer.has_recalled:
+        if wait := self._underway(name):
+            hold_to(name, wait.name, asked_of(wait.bound), bound)
+            return wait
+        if not only_validates(bound) and not self._odometer.has_recalled:
             self._odometer.recall(trading.earlier, time_ns())
-        wait = Wait(link, bound.entry.name, len(commands) or len(requests_of(bound, str)))
+        try:
+            commands = trading.prepare(bound, name)
+        except IntentUnderway:  # it has left, and those who called are gone
+            if parts := self._ledger.of(name):
+                return self._rejoin(link, bound, parts)
+            raise
+        id_, count = (commands[0].id, len(commands)) if commands else (name, len(requests_of(bound, str)))
+        wait = self._wait(link, bound, id_, count)
         for command in commands:
             req_id = link.protocol.request(command.bound, monotonic())
             trading.expect(command, req_id)
             self._odometer.sending(command.bound, req_id, time_ns() // 1000)
             self._expect(wait, req_id)
-        return wait, commands[0].id if commands else name
+        return wait
+
+    def _wait(self, link: Link, bound: Bound, id_: str, expected: int) -> OrderWait:
+        """Return what awaits an intent from here on."""
+        owed = [intent for intent in self._open_trading().owed if intent.id == id_]
+        asked_elsewhere_ns = max((one.created_ns for one in owed if one.pid != getpid()), default=0)
+        wait = OrderWait(link, bound, expected, id_, asked_elsewhere_ns)
+        self._owed.setdefault(id_, []).append(wait)
+        return wait
+
+    def _underway(self, name: str) -> OrderWait | None:
+        """Return what the callers of a name await, if there are any."""
+        waits = self._owed.get(name, ()) if name else ()
+        return next((wait for wait in waits if not wait.end.done()), None)
+
+    def _rejoin(self, link: Link, bound: Bound, parts: Sequence[Intent]) -> OrderWait:
+        """Return what awaits an intent that has left; some of its parts may have their verdict."""
+        wait = self._wait(link, bound, parts[0].id, len(parts))
+        owed = self._open_trading().owed
+        for part in parts:
+            event = told_of(replace(part, found=part.found or "journal"))
+            if isinstance(event, Answered) and not any(part.is_same(one) for one in owed):
+                wait.take(event)
+        return wait
+
+    def _forsake(self, wait: Wait) -> None:
+        super()._forsake(wait)
+        if isinstance(wait, OrderWait):
+            self._owed[wait.id].remove(wait)
+            if not self._owed[wait.id]:
+                del self._owed[wait.id]
+
+    def _refuse_to_guess(self, wait: OrderWait, ends: Iterable[End]) -> None:
+        """Tell from an unknown outcome what another process still awaits.
+
+        Raises:
+            IntentUnderway: it asked so short a time ago that its answer or its look-ups may yet come.
+        """
+        longest_s = self._options.ack_timeout_s + max(self._options.look_ups_s, default=0.0)
+        is_young = time_ns() - wait.asked_elsewhere_ns < longest_s * 1e9
+        if is_young and any(isinstance(end, Unanswered) for end in ends):
+            raise IntentUnderway(
+                f"the intent {wait.id} awaits its verdict in another process: ask again once that is told"
+            )
 
     def _open_trading(self) -> Trading:
         if self._trading is None:
-            self._trading = self._office.trading(self._exposure)
+            self._trading = self._office.trading(self._ledger, self._exposure)
         return self._trading
 
     def _exposure(self, bound: Bound) -> Mapping[str, str] | None:
@@ -175,7 +277,7 @@ class TradingShell(FeedShell):
         return None if exposure is None else exposure.__dict__
 
     def _take_back(self, link: Link, req_id: int) -> bool:
-        if not super()._take_back(link, req_id):
+        if self._put_off.pop((link, req_id), None) is None and not super()._take_back(link, req_id):
             return False
         if self._trading is not None and link.name == PRIVATE:
             self._trading.give_up(req_id)
@@ -189,8 +291,13 @@ class TradingShell(FeedShell):
         leaving = [
             one for one in link.protocol.leaving if one.entry.trading and not only_validates(one.bound)
         ]
+        if self._put_off:  # these come first
+            self._delay(link, leaving)
+            leaving = []
         try:
             self._trading.leave(link.protocol)
+        except StateLocked as locked:
+            self._delay(link, leaving, locked)
         except PolicyRefused as refused:  # what others sent meanwhile has used up what there was
             self._hold_back(link, [one for one in leaving if one.entry.name in PLACING], refused)
             self._leaving(link)
@@ -201,6 +308,46 @@ class TradingShell(FeedShell):
             self._leaving(link)
         except KrakenWSError as error:  # no row, no frame; streams on the same connection go on
             self._hold_back(link, leaving, error)
+
+    def _delay(self, link: Link, leaving: Sequence[Request], locked: StateLocked | None = None) -> None:
+        """Put requests off until they can have a row; those that have waited for long are not sent."""
+        now = monotonic()
+        for request in leaving:
+            key = link, request.req_id
+            since = self._tried_since.get(key, now)
+            if locked is not None and (now - since >= PATIENCE_S or request not in link.protocol.leaving):
+                self._hold_back(link, [request], locked)
+                continue
+            link.protocol.withdraw(request)
+            if not self._put_off:
+                self._loop.call_later(_AGAIN_S, self._try_again)
+            self._put_off[key] = request.bound, since
+
+    def _try_again(self) -> None:
+        """Have what was put off leave, in its order, unless the journal is still locked."""
+        if self._is_closed or not self._put_off:
+            return
+        oldest = min(since for _, since in self._put_off.values())
+        if self._ledger.locked and monotonic() - oldest < PATIENCE_S:
+            self._loop.call_later(_AGAIN_S, self._try_again)
+            return
+        again, self._put_off = self._put_off, {}
+        self._tried_since = {key: since for key, (_, since) in again.items()}
+        for (link, number), (bound, _) in again.items():
+            link.protocol.request(Bound(bound.entry, {**bound.values, "reqid": number}), monotonic())
+        self._turn()
+
+    def _write_soon(self) -> None:
+        self._loop.call_later(_AGAIN_S, self._write)
+
+    def _write(self) -> None:
+        """Write the verdicts that the journal could not be told."""
+        if self._is_closed:
+            return
+        try:
+            self._ledger.write()
+        except StateLocked:
+            self._write_soon()
 
     def _hold_back(self, link: Link, leaving: Sequence[Request], error: KrakenWSError) -> None:
         """Let requests not leave, and tell those who wait for them why."""
@@ -321,6 +468,15 @@ class TradingShell(FeedShell):
         finally:
             if self._trading is not None:
                 self._trading.look_ups.finish()
+                self._write_last()
                 self._office.close()
                 self._checking.submit(self._office.close_checks)
             self._checking.shutdown(wait=False)
+
+    def _write_last(self) -> None:
+        """Write what was kept, or say that it is not known."""
+        try:
+            self._ledger.write()
+        except SinkError as error:
+            for one in self._ledger.kept.values():
+                LOG.warning("the journal could not be told that %s was %s: %s", one.method, one.state, error)

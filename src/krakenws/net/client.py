@@ -276,7 +276,8 @@ class Client:
             cl_ord_id: an id of yours, unique among open orders.
             validate: only check it, place nothing.
             intent: a name of yours for this call, at most 64 ASCII characters. Used again, in this process or
-                any other of the user, it is answered with the first verdict, and nothing is sent.
+                any other of the user, it is answered with the first verdict, and nothing is sent. Tasks of
+                this client that use it at once await one order.
             more: further parameters of `krakenws addOrder --help`; `close_ordertype` is `close[ordertype]`.
 
         Returns:
@@ -288,10 +289,12 @@ class Client:
                 look at open orders before anything else. `krakenws reconcile` looks again.
             ConnectionFailed: it was not sent.
             CredentialsError: there is no usable token, or it may not trade.
-            UsageError: the values do not fit, or break the rules of the pair; or the first verdict on the
-                `intent` is still awaited (then it is `retryable`). Nothing was sent.
+            UsageError: the values do not fit, break the rules of the pair, or differ from those that the
+                `intent` stands for. Nothing was sent.
+            IntentUnderway: another process sent what bears the `intent`, and has no answer yet: ask again.
             PolicyRefused: the user's own policy forbids it; nothing was sent.
-            SinkError: the journal cannot be written; nothing was sent.
+            SinkError: the journal cannot be written; nothing was sent. It is `retryable` if another program
+                has locked it, for which an order waits five seconds.
 
         Source: docs.kraken.com, Spot WebSocket API v1, addOrder.
         """

@@ -12,7 +12,7 @@ from time import monotonic, time_ns
 from krakenws.core.events import Disconnected, Gap, Refused, Update
 from krakenws.core.inquiry import Evidence, is_sought, judge, more_questions, named, questions
 from krakenws.core.intents import UNKNOWN
-from krakenws.errors import KrakenWSError, RequestRejected
+from krakenws.errors import KrakenWSError, RequestRejected, StateLocked
 from krakenws.net.errand import Errand
 from krakenws.record import replace
 
@@ -115,7 +115,7 @@ class LookUps:
             return []
         after_s = (0.0, *self._options.look_ups_s) if adopted else self._options.look_ups_s
         if not after_s or not is_sought(intent):
-            proved = judge(intent, self._evidence, time_ns(), self._ledger)
+            proved = self._proved(intent)
             return [self._conclude(proved or _unknown(intent, cause))]
         now = monotonic()
         dues = [now + seconds for seconds in after_s]
@@ -147,10 +147,17 @@ class LookUps:
     def _judge(self) -> list[Event]:
         told: list[Event] = []
         for its in tuple(self._inquiries):  # one after the other: an order that is one's is no other's
-            proved = judge(its.intent, self._evidence, time_ns(), self._ledger)
+            proved = self._proved(its.intent)
             if proved is not None:
                 told.append(self._conclude(proved))
         return told
+
+    def _proved(self, intent: Intent) -> Intent | None:
+        """Return an intent with the verdict that is proved; without the journal nothing is, for now."""
+        try:
+            return judge(intent, self._evidence, time_ns(), self._ledger)
+        except StateLocked:
+            return None
 
     @property
     def watched(self) -> Sequence[tuple[socket, int]]:
@@ -183,9 +190,11 @@ class LookUps:
         """Another process may have settled what it began."""
         told: list[Event] = []
         for its in [its for its in self._inquiries if its.adopted and its.dues and its.dues[0] <= now]:
-            row = next(
-                (row for row in self._ledger.of(its.intent.id) if row.part == its.intent.part), its.intent
-            )
+            try:
+                rows = self._ledger.of(its.intent.id)
+            except StateLocked:
+                continue
+            row = next((row for row in rows if row.part == its.intent.part), its.intent)
             if not row.pending:
                 told.append(
                     self._conclude(replace(row, req_id=its.intent.req_id, found=row.found or "journal"))

@@ -25,7 +25,7 @@ from krakenws.core.events import Answered, Rejected, Reply, Unanswered
 from krakenws.core.inquiry import advice, is_sought, mark_of, named, order_of
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError, NameTaken
 from krakenws.core.requests import only_validates
-from krakenws.errors import SinkError, UsageError
+from krakenws.errors import IntentUnderway, SinkError, UsageError
 from krakenws.net.lookups import LookUps
 from krakenws.record import replace
 
@@ -64,12 +64,6 @@ _PROVES_NOTHING = ("EGeneral:Internal error", "EService:Timeout")
 
 def reached(_point: str) -> None:
     """Do nothing: at these points tests cut the process. Points are the constants of this module."""
-
-
-class IntentUnderway(UsageError):
-    """The verdict of a name is being waited for: it can be asked for later."""
-
-    retryable = True
 
 
 class Command:
@@ -174,12 +168,15 @@ class Trading:
         if self.knows(name):
             self.recall(bound, name)
             return []
-        if name and any(command.id == name for command in self._unsent):
+        for command in self._unsent if name else ():
+            if command.id != name:
+                continue
+            hold_to(name, command.bound.entry.name, command.asked, bound)
             raise IntentUnderway(f"the intent {name} waits to be sent: ask again once its verdict is told")
         exposure: Mapping[str, str] = {}
         for check in self._checks:
             exposure = check(bound) or exposure
-        asked = {name: value for name, value in bound.values.items() if name != "reqid"}
+        asked = asked_of(bound)
         parts = requests_of(bound, self._free_userref)
         id_, named = name or urandom(8).hex(), bool(name)
         commands = [Command(part, asked, exposure, id_, at, named=named) for at, part in enumerate(parts, 1)]
@@ -194,8 +191,8 @@ class Trading:
         """Look at the journal once: which numbers are in use, and what was left open."""
         if self._begun:
             return
-        self._begun = True
         pending = self._ledger.pending()
+        self._begun = True
         self._marks = {mark[1] for intent in pending if (mark := mark_of(intent))}
         forgotten_ns = time_ns() - _FORGOTTEN_NS
         old = sum(intent.created_ns < forgotten_ns and self._is_ours(intent) for intent in pending)
@@ -426,12 +423,7 @@ class Trading:
         """
         known = self._ledger.of(name)
         first = known[0]
-        asked = {name: value for name, value in bound.values.items() if name != "reqid"}
-        if (first.method, dict(first.asked)) != (bound.entry.name, asked):
-            said = " ".join(f"{name}={shown(str(value))}" for name, value in first.asked.items())
-            raise UsageError(
-                f"the intent {name} stands for {first.method} {said}".rstrip() + ": use another name"
-            )
+        hold_to(name, first.method, first.asked, bound)
         if not self._is_ours(first):
             raise UsageError(
                 f"the intent {name} was used with {first.endpoint} or another key: use another name"
@@ -467,6 +459,22 @@ class Trading:
         """Return the verdicts that were known without looking, once."""
         told, self._told = self._told, []
         return told
+
+
+def hold_to(name: str, method: str, asked: Mapping[str, object], bound: Bound) -> None:
+    """Refuse a command under the name of another one.
+
+    Raises:
+        UsageError: it differs from what the name stands for.
+    """
+    if (method, dict(asked)) != (bound.entry.name, asked_of(bound)):
+        said = " ".join(f"{name}={shown(str(value))}" for name, value in asked.items())
+        raise UsageError(f"the intent {name} stands for {method} {said}".rstrip() + ": use another name")
+
+
+def asked_of(bound: Bound) -> Values:
+    """Return a command's parameters as typed."""
+    return {name: value for name, value in bound.values.items() if name != "reqid"}
 
 
 def _ended(intent: Intent, state: str, found: str, *, error: str = "") -> Intent:
