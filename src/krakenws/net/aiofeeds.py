@@ -330,10 +330,10 @@ class FeedShell(AsyncShell):
         feeds = self._at(link, event.channel)
         return next((feed for feed in feeds if feed.route.symbol == event.symbol), None)
 
-    @staticmethod
-    def _log(link: Link, event: Event) -> None:
+    def _log(self, link: Link, event: Event) -> None:
         if said := trouble_of(event, stood=link.stood):
-            LOG.warning("%s", said)
+            if not (self._options.strict and doubt_of(event)):  # that is raised
+                LOG.warning("%s", said)
         elif isinstance(event, Connected | Disconnected | Status | Gap):
             LOG.info("%s", event)
 

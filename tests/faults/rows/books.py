@@ -166,7 +166,7 @@ def snapshot_missing(scene: Scene) -> None:
     "the run ends: data that cannot be trusted is not passed on",
     code=9,
     tells="gap error",
-    says="--strict: gap in book XBT/USD: checksum",
+    says=r"^krakenws: --strict: gap in book XBT/USD: checksum\n",
     noticed_s=5,
     books=1,
 )
