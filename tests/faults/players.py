@@ -83,7 +83,7 @@ SESSION = Player(
     often={
         *("nobody_listens", "no_greeting", "reset_in_the_upgrade", "reset", "closed_1001", "frozen"),
         *("maintenance", "flapping", "no_json", "pair_refused", "subscription_unheard", "asked_too_fast"),
-        *("budget_spent", "update_lost", "updates_swapped", "checksum_wrong_again", "snapshot_missing"),
+        *("budget_spent", "updates_lost", "updates_swapped", "checksum_wrong_again", "snapshot_missing"),
         *("cut_while_healing", "sequence_skipped", "filled_meanwhile", "session_invalid", "tokens_expired"),
         *("no_token_after_a_cut", "answer_lost", "cut_before_the_answer", "order_unheard"),
         *("cut_before_the_order", "order_too_fast"),
@@ -114,7 +114,7 @@ API = Player(
         *("reset_in_the_upgrade", "reset", "truncated", "blackhole", "exchange_killed", "flapping"),
         *("corrupted_under_tls", "closed_1001", "frozen", "maintenance", "states", "no_json", "wrong_texts"),
         *("long_frame", "frame_too_long", "asked_too_fast", "subscription_unheard", "pair_refused"),
-        *("many_subscriptions", "backfilled", "budget_spent", "update_lost", "updates_swapped"),
+        *("many_subscriptions", "backfilled", "budget_spent", "updates_lost", "updates_swapped"),
         *("checksum_wrong_again", "snapshot_missing", "checksum_wrong_under_strict", "cut_while_healing"),
         *("sequence_skipped", "filled_meanwhile", "session_invalid", "session_always_invalid"),
         *("tokens_expired", "no_token_at_first", "no_token_after_a_cut", "answer_lost"),
