@@ -101,6 +101,22 @@ def test_a_wait_that_is_worth_a_word_is_told() -> None:
     assert lagging.blocked_s >= 1.0
 
 
+def test_a_full_stream_that_is_closed_keeps_no_other_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("krakenws.net.aiofeeds._NOTICEABLE_S", 0.0)  # however short: it is told
+    flooding = Flooding(*numbered(FLOOD))
+
+    async def main() -> None:
+        async with client(server) as kraken:
+            full = kraken.stream("trade", "XBT/USD", max_events=BOUND)
+            other = kraken.stream("trade", "XBT/USD", max_events=2 * FLOOD)
+            await wait_until(lambda: full.waiting_events > BOUND)
+            full.close()
+            await wait_until(lambda: other.waiting_events >= FLOOD)
+
+    with exchange(flooding) as server:
+        run(main(), 60)
+
+
 def test_who_awaits_an_answer_does_not_wait_for_his_own_full_stream() -> None:
     flooding = Flooding(*numbered(FLOOD))
 

@@ -348,8 +348,8 @@ class FeedShell(AsyncShell):
             feeds.remove(feed)
             if not feeds:
                 del self._readers[link][reader]
-                self._full.pop(reader, None)
                 reader.fail(refusal(f"{event.channel} {event.symbol}".strip(), event.error))
+                self.resume(reader)
 
     # ---- the end
 

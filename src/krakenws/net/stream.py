@@ -103,9 +103,9 @@ class Queue:
 
     def close(self) -> None:
         """Want nothing more."""
-        self._shell.leave(self)
         self.events.clear()
-        self.fail(None)
+        self.fail(None)  # first: what is told as it leaves must not find it full
+        self._shell.leave(self)
 
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
