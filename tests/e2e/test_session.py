@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from krakenws.cli.asking import read_line
+from krakenws.cli.asking import Mistake, read_line
 from krakenws.cli.caller import MOST_OPEN
 from krakenws.cli.parser import entries
 from krakenws.core.catalog import COMMAND, bind
@@ -196,6 +196,28 @@ def test_every_example_has_a_place_in_the_schema_of_lines(krakenws: Command) -> 
     assert fits({"do": "unsubscribe", "channel": "book", "pair": ["XBT/USD"]}, schema, schema)
     assert fits({"do": "cancelAll", "intent": "eod"}, schema, schema)
     assert fits({"do": "status", "id": "s"}, schema, schema)
+
+
+def test_the_schema_of_lines_takes_and_refuses_what_a_session_does(krakenws: Command) -> None:
+    schema = json.loads(krakenws.run("session", "--schema").out)
+    order = {"pair": "XBT/USD", "type": "buy", "ordertype": "limit", "price": 9000, "volume": 0.5}
+    taken: list[dict[str, Any]] = [
+        {"do": "addOrder", **order, "userref": 12, "leverage": 2, "validate": True},
+        {"event": "addOrder", **order, "price": "9000", "userref": "12", "validate": "true"},
+        {"do": "ping", "id": 10**15 - 1},
+    ]
+    refused: list[dict[str, Any]] = [
+        {"do": "addOrder", **order, "userref": 1.5},
+        {"do": "book", "pair": []},
+        {"do": "ping", "id": 10**15},
+    ]
+    for line in taken:
+        assert fits(line, schema, schema), line
+        assert read_line(json.dumps(line), lambda _: list).bound is not None
+    for line in refused:
+        assert not fits(line, schema, schema), line
+        with pytest.raises(Mistake):
+            read_line(json.dumps(line), lambda _: list)
 
 
 # ---- against scripts

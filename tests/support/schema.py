@@ -40,6 +40,10 @@ def fits(value: Any, schema: Any, root: Any) -> bool:
         if schema.get("additionalProperties") is False and not set(value) <= set(properties):
             return False
         return all(fits(value[name], part, root) for name, part in properties.items() if name in value)
+    if isinstance(value, int) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return False
+    if isinstance(value, list) and len(value) < schema.get("minItems", 0):
+        return False
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
         return all(fits(item, schema["items"], root) for item in value)
     return True

@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 from krakenws.core import events, session
 from krakenws.core.catalog import CHANNEL
 from krakenws.core.intents import NAMES
-from krakenws.core.kinds import WORDS
+from krakenws.core.kinds import AMOUNT, BOOLEAN, INTEGER, PRICE, WORDS
 from krakenws.core.rows import ROWS, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from krakenws.core.catalog import Entry, Param
+    from krakenws.core.kinds import Kind
 
 Schema = dict[str, Any]
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ID: Schema = {
     "description": "What the caller of a session named its line; absent, where it gave no name.",
-    "oneOf": [{"type": "string", "minLength": 1, "maxLength": 200}, {"type": "integer"}],
+    "oneOf": [
+        {"type": "string", "minLength": 1, "maxLength": 200},
+        {"type": "integer", "minimum": 1 - 10**15, "maximum": 10**15 - 1},
+    ],
 }
 _TEXT: Schema = {"type": "string"}
 _WHOLE: Schema = {"type": "integer"}
@@ -125,7 +129,7 @@ def requests_schema(entries: Iterable[Entry]) -> Schema:
     """Return the JSON Schema (draft 2020-12) of one line of a session that is an object.
 
     It has each channel and command twice: with `do`, and as Kraken's own request without its token. A session
-    takes more than that: numbers for their text, other spellings of names.
+    takes more than that: what the words of the command line may be, and other spellings of names.
 
     Args:
         entries: the catalog.
@@ -164,8 +168,20 @@ def _params(params: Iterable[Param]) -> Schema:
     properties: Schema = {}
     for param in params:
         choices = {"enum": list(param.choices)} if param.choices and param.kind is not WORDS else {}
-        properties[param.name] = {**param.kind.schema, **choices, "description": param.help}
+        properties[param.name] = {**_taken(param.kind), **choices, "description": param.help}
     return properties
+
+
+def _taken(kind: Kind) -> Schema:
+    """Return what a line may give: numbers and truth as themselves, too, where Kraken wants their text."""
+    schema = dict(kind.schema)
+    if kind.word == BOOLEAN.word:
+        return {"enum": [True, False, "true", "false"]}
+    if schema["type"] == "array":
+        return {**schema, "minItems": 1}
+    if schema["type"] == "string" and kind.word in {AMOUNT.word, PRICE.word, INTEGER.word}:
+        schema["type"] = ["string", "integer" if kind.word == INTEGER.word else "number"]
+    return schema
 
 
 def _kraken_request(entry: Entry) -> Schema:
