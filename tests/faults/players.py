@@ -135,6 +135,10 @@ API = Player(
         "no_descriptors": ASYNCIO_TAKES_THREE,
         "few_descriptors": ASYNCIO_TAKES_THREE,
     },
+    says={
+        "certificate_unknown": "not trusted.*cafile=",
+        "checksum_wrong_under_strict": r"Options\.strict=True: gap in book",
+    },
     fit=in_the_api,
 )
 """103 rows, often 56; the façade `krakenws.sync` is the same client in a thread, and plays the next few."""

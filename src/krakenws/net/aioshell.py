@@ -20,6 +20,7 @@ from krakenws.core.v2 import V2
 from krakenws.errors import ConnectionFailed, UsageError
 from krakenws.net.poller import READ, WRITE
 from krakenws.net.shell import GOODBYE_S, Shell, failure_of, has_closed
+from krakenws.net.wording import translate, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 DIALECTS: dict[int, Dialect] = {1: V1, 2: V2}
 LOG = logging.getLogger("krakenws")
 LOG.addHandler(logging.NullHandler())
+LOG.addFilter(translated)
 _STEPS = 3
 """Token, name, socket: each may take `options.connect_timeout_s` before a request can leave."""
 
@@ -331,6 +333,7 @@ class AsyncShell(Shell):
 
     def _fail(self, link: Link, error: Exception) -> None:
         """End a link, and what was for it; the next call makes another."""
+        translate(error)
         self._drop(link)
         for wait in self._waits(link):
             self._fail_unsent(wait, error)

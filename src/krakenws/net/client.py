@@ -24,6 +24,7 @@ from krakenws.net.aioshell import LOG
 from krakenws.net.livebook import LiveBook
 from krakenws.net.stream import MAX_EVENTS, Stream
 from krakenws.net.verdicts import refusal
+from krakenws.net.wording import SPEAKING_PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -86,7 +87,8 @@ class Client:
     async def __aenter__(self) -> Self:
         if self._opened is not None:
             raise UsageError("this client is open already: make another one with krakenws.connect")
-        self._opened = await self._open_shell()
+        with SPEAKING_PYTHON:
+            self._opened = await self._open_shell()
         return self
 
     async def __aexit__(
@@ -180,11 +182,12 @@ class Client:
         Raises:
             UsageError: the words do not fit the catalog; nothing was sent.
         """
-        bound = _bound(channel, pairs, params, api)
-        if bound.entry.kind != CHANNEL:
-            raise UsageError(f"{bound.entry.name} is a command, not a channel: there is a method for it")
-        top_only = self._shell.options.book == "top"
-        return Stream(self._shell, bound, overflow=overflow, max_events=max_events, top_only=top_only)
+        with SPEAKING_PYTHON:
+            bound = _bound(channel, pairs, params, api)
+            if bound.entry.kind != CHANNEL:
+                raise UsageError(f"{bound.entry.name} is a command, not a channel: there is a method for it")
+            top_only = self._shell.options.book == "top"
+            return Stream(self._shell, bound, overflow=overflow, max_events=max_events, top_only=top_only)
 
     def book(self, pair: str, /, *, depth: Depth = 10) -> LiveBook:
         """Return the order book of a pair, kept up to date and verified from now on.
@@ -198,7 +201,8 @@ class Client:
         """
         if not self._shell.options.verify:
             raise UsageError("a live book is a verified one: leave Options.verify on")
-        return LiveBook(self._shell, _bound("book", (pair,), {"depth": depth}, None))
+        with SPEAKING_PYTHON:
+            return LiveBook(self._shell, _bound("book", (pair,), {"depth": depth}, None))
 
     async def pairs(self, *patterns: str) -> list[str]:
         """Return the exchange's pairs by their names on the WebSocket, those that match any of the patterns.
@@ -213,7 +217,8 @@ class Client:
         """
         from krakenws.net.pairs import load
 
-        known = await asyncio.to_thread(load, self._shell.options, refresh=False, now_s=time())
+        with SPEAKING_PYTHON:
+            known = await asyncio.to_thread(load, self._shell.options, refresh=False, now_s=time())
         if known.note:
             LOG.warning("%s", known.note)
         return list(
@@ -226,7 +231,8 @@ class Client:
         Raises:
             ConnectionFailed: no connection, or no answer in time.
         """
-        end = await self._shell.request(Bound(v1_entries.PING, {"reqid": next(self._pings)}))
+        with SPEAKING_PYTHON:
+            end = await self._shell.request(Bound(v1_entries.PING, {"reqid": next(self._pings)}))
         if isinstance(end, Pong):
             return end
         raise ConnectionFailed(f"ping: {end.hint if isinstance(end, Unanswered) else end}")
@@ -431,8 +437,10 @@ class Client:
         given.pop("self", None)
         if intent is not None and not is_name(intent):
             raise UsageError(f"intent={intent!r} is not {NAMES}")
-        bound = _bound(name, (), {**given, **more}, None)
-        return verdict_of(kind, _accepted(name, await self._shell.order(bound, intent or "")))
+        with SPEAKING_PYTHON:
+            bound = _bound(name, (), {**given, **more}, None)
+            ends = await self._shell.order(bound, intent or "")
+        return verdict_of(kind, _accepted(name, ends))
 
 
 def _accepted(name: str, ends: list[End]) -> list[Reply]:

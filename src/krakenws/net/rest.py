@@ -362,7 +362,7 @@ def _checked_url(url: str) -> tuple[str, str, bool]:
     local = is_loopback(host)
     if parts.scheme == "http" and not local:
         raise UsageError(
-            f"--rest-url http://{host} is not encrypted: use https:// (http:// only for loopback)"
+            f"--rest-url=http://{host} is not encrypted: use https:// (http:// only for loopback)"
         )
     return url.rstrip("/"), f"{host}:{port}" if port else host, local
 
@@ -394,7 +394,7 @@ def _tls_context(cafile: str | None) -> SSLContext:
             context.load_verify_locations(cafile=cafile)
         except OSError as error:  # SSLError is one
             reason = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
-            raise UsageError(f"--cafile {cafile} cannot be used: {reason}") from None
+            raise UsageError(f"--cafile={cafile} cannot be used: {reason}") from None
     return context
 
 

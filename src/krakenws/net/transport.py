@@ -212,7 +212,7 @@ class Transport:
             try:
                 context.load_verify_locations(cafile=self._cafile)
             except (OSError, ssl.SSLError) as error:
-                raise UsageError(f"--cafile {self._cafile} cannot be used: {error}") from None
+                raise UsageError(f"--cafile={self._cafile} cannot be used: {error}") from None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         name = name_of(self._target.host)
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)

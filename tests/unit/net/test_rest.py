@@ -491,7 +491,7 @@ def test_a_file_of_authorities_that_cannot_be_used_is_named(
     cafile = tmp_path / "ca.pem"
     if content is not None:
         cafile.write_text(content)
-    with pytest.raises(UsageError, match=r"--cafile .*ca\.pem cannot be used"):
+    with pytest.raises(UsageError, match=r"--cafile=.*ca\.pem cannot be used"):
         RestClient(Options(rest_url=tls_server.url, cafile=str(cafile))).websockets_token(key, nonce)
 
 
