@@ -300,6 +300,7 @@ def test_without_a_verified_book_the_collar_forbids(trader: Command) -> None:
         )
     assert result.code == 8
     assert "price_collar_percent: there was no verified book of XBT/USD in time" in result.err
+    assert result.events[-1]["retryable"] is True
     assert server.sent("addOrder") == []
 
 

@@ -280,16 +280,21 @@ def _told(policy: Policy, bound: Bound) -> Iterator[None]:
     try:
         yield
     except _Forbidden as forbidden:
-        raise PolicyRefused(
+        refused = PolicyRefused(
             f"{bound.entry.name}: your policy forbids it: {forbidden.rule}: {forbidden};"
             f" [policy] in {policy.source} sets the limits"
-        ) from None
+        )
+        refused.retryable = forbidden.retryable
+        raise refused from None
 
 
 class _Forbidden(Exception):
-    def __init__(self, rule: str, sentence: str) -> None:
+    """A rule's no; `retryable` where it was only not learned in time whether the rule allows it."""
+
+    def __init__(self, rule: str, sentence: str, *, retryable: bool = False) -> None:
         super().__init__(sentence)
         self.rule = rule
+        self.retryable = retryable
 
 
 def _kill_file(facts: Facts) -> None:
@@ -379,7 +384,8 @@ def _open_orders(policy: Policy, order: Sizing, facts: Facts) -> None:
     if most is None or order.name != "addOrder":
         return
     if facts.open_orders is None:
-        raise _Forbidden("max_open_orders", "how many are open could not be found out in time")
+        late = "how many are open could not be found out in time"
+        raise _Forbidden("max_open_orders", late, retryable=True)
     if facts.open_orders >= most:
         raise _Forbidden("max_open_orders", f"{facts.open_orders} are open, and {most} may be")
 
@@ -392,7 +398,7 @@ def _collar(policy: Policy, order: Sizing, quote: Quote | None) -> None:
     if not order.pair:
         raise _Forbidden(rule, "the command names no pair; say pair=")
     if quote is None:
-        raise _Forbidden(rule, f"there was no verified book of {order.pair} in time")
+        raise _Forbidden(rule, f"there was no verified book of {order.pair} in time", retryable=True)
     if order.at_market:
         walked = order.walk(quote)
         if walked is None:
