@@ -18,7 +18,7 @@ from __future__ import annotations
 from json import dumps, loads
 
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, SETTLED, UNKNOWN, Intent, IntentTakenError
-from krakenws.errors import StateLocked
+from krakenws.errors import SinkError, StateLocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Journal:
         """Whether another program keeps the file from being written now."""
         try:
             self._state.transaction(lambda _: None, dispensable=True)
-        except StateLocked:
-            return True
+        except SinkError as error:
+            return isinstance(error, StateLocked)
         return False
 
     def begin(

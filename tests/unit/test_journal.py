@@ -19,7 +19,7 @@ import pytest
 import krakenws.state
 from krakenws.account import History
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError
-from krakenws.errors import PolicyRefused, SinkError
+from krakenws.errors import PolicyRefused, SinkError, StateLocked
 from krakenws.journal import KEPT_NS, Journal
 from krakenws.record import replace
 from krakenws.state import State
@@ -63,6 +63,26 @@ def test_a_name_is_given_once(journal: Journal, other: Journal) -> None:
     with pytest.raises(IntentTakenError):
         other.begin([intent("one", 2)])
     assert len(journal.of("one")) == 1
+
+
+def test_reading_waits_for_nobody_who_writes(journal: Journal, tmp_path: Path) -> None:
+    journal.begin([intent()])
+    with (
+        closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as writer,
+        closing(Journal(State(str(tmp_path), patience_s=0.0))) as hasty,
+    ):
+        writer.execute("BEGIN EXCLUSIVE")
+        writer.execute("DELETE FROM intents")
+        assert hasty.of("one") == hasty.pending() == hasty.last(1) == hasty.since(0) == [intent()]
+        assert hasty.claimed(["OONE"]) == set()
+        assert hasty.locked
+        with pytest.raises(StateLocked, match="locked by another program"):
+            hasty.begin([intent("two")])
+        with pytest.raises(StateLocked):
+            hasty.settle(replace(intent(), state=ACCEPTED))
+        writer.execute("COMMIT")
+        assert hasty.pending() == []
+        assert not hasty.locked
 
 
 def test_parts_are_written_together_or_not_at_all(journal: Journal) -> None:

@@ -341,13 +341,16 @@ class TradingShell(FeedShell):
         self._loop.call_later(_AGAIN_S, self._write)
 
     def _write(self) -> None:
-        """Write the verdicts that the journal could not be told."""
-        if self._is_closed:
-            return
+        """Write the verdicts that the journal could not be told, later if it is still locked."""
         try:
             self._ledger.write()
-        except StateLocked:
-            self._write_soon()
+        except SinkError as error:
+            if isinstance(error, StateLocked) and not self._is_closed:
+                self._write_soon()
+                return
+            for one in self._ledger.kept.values():
+                LOG.warning("the journal could not be told that %s was %s: %s", one.method, one.state, error)
+            self._ledger.kept.clear()
 
     def _hold_back(self, link: Link, leaving: Sequence[Request], error: KrakenWSError) -> None:
         """Let requests not leave, and tell those who wait for them why."""
@@ -468,15 +471,7 @@ class TradingShell(FeedShell):
         finally:
             if self._trading is not None:
                 self._trading.look_ups.finish()
-                self._write_last()
+                self._write()
                 self._office.close()
                 self._checking.submit(self._office.close_checks)
             self._checking.shutdown(wait=False)
-
-    def _write_last(self) -> None:
-        """Write what was kept, or say that it is not known."""
-        try:
-            self._ledger.write()
-        except SinkError as error:
-            for one in self._ledger.kept.values():
-                LOG.warning("the journal could not be told that %s was %s: %s", one.method, one.state, error)
