@@ -46,6 +46,12 @@ def journal(home: Path) -> Path:
     return home / "state" / "krakenws" / "state.db"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a test may hold the lock for longer than orders wait."""
+    monkeypatch.setattr(aiotrading, "PATIENCE_S", DEADLINE_S)
+
+
 @contextmanager
 def locked(journal: Path, how: str = "for writing") -> Iterator[Callable[[], None]]:
     """Lock the journal in another process; gives what releases it."""
