@@ -478,6 +478,32 @@ def test_a_signal_ends_it_and_an_open_order_is_told_as_unknown(trader: Command) 
     assert "addOrder: outcome unknown" in result.err
 
 
+def test_what_is_asked_behind_a_signal_is_not_begun_while_a_verdict_is_waited_for(trader: Command) -> None:
+    told = threading.Event()
+
+    def script(client: Connection) -> None:
+        client.greet()
+        while (asked := client.expect())["event"] != "addOrder":
+            client.send(*acks(asked))
+        told.wait(DEADLINE_S)
+        client.send({"event": "addOrderStatus", "reqid": asked["reqid"], "status": "ok", "txid": "O1"})
+        client.hold()
+
+    patience = ["--ack-timeout", f"{DEADLINE_S}s"]
+    with exchange(private=script) as server, session(trader, *patience, *server.options) as process:
+        process.send(f"{ORDER} id=before\n")
+        while not server.sent("addOrder"):
+            pass
+        os.kill(process.pid, signal.SIGTERM)
+        process.send(f"{ORDER} id=behind\n")
+        refused = answers(process, "behind")["behind"]
+        told.set()
+        assert answers(process, "before")["before"]["outcome"] == "accepted"
+        assert process.finish().code == 0
+    assert (refused["code"], refused["message"]) == (4, "the session ends")
+    assert len(server.sent("addOrder")) == 1
+
+
 def test_a_reader_that_is_gone_ends_the_session(krakenws: Command) -> None:
     command = [*krakenws.program, "session"]
     with subprocess.Popen(

@@ -34,7 +34,7 @@ class NotYet(Exception):
 
 
 class SessionEnds(KrakenWSError):
-    """The session ends before a call has told."""
+    """The session ends, and begins nothing more."""
 
     exit_code = ConnectionFailed.exit_code
     retryable = True

@@ -15,7 +15,7 @@ from __future__ import annotations
 from time import monotonic, time_ns
 
 from krakenws.cli import asking
-from krakenws.cli.beside import FIRST_KEY, NotYet
+from krakenws.cli.beside import FIRST_KEY, NotYet, SessionEnds
 from krakenws.cli.caller import LONGEST_LINE_BYTES
 from krakenws.cli.feeds import Feeds
 from krakenws.core.catalog import CHANNEL
@@ -336,6 +336,8 @@ class Switchboard:
     # ---- lines
 
     def _do(self, caller: Caller, asked: Asked) -> None:
+        if self.run.ends:
+            raise SessionEnds("the session ends")
         id_, bound = asked.id, asked.bound
         if bound is None:
             self._answer_own(caller, asked)

@@ -351,14 +351,19 @@ class Run(Shell):
             return False
         return trading.has_news or (bool(trading.look_ups) and self._looker is None)
 
+    @property
+    def ends(self) -> bool:
+        """Whether it was told to stop, or has brought what it was to bring: only verdicts are waited for."""
+        if self._stop.set or self._left == 0:
+            return True
+        return self._end_at is not None and monotonic() >= self._end_at
+
     def _is_over(self) -> bool:
         if self._stop.urgent:
             return True
         if self._trading is not None and self._trading.busy:  # verdicts are waited for, whatever else happens
             return False
-        if self._stop.set or self._left == 0 or (self._follow is not None and self._follow.over):
-            return True
-        if self._end_at is not None and monotonic() >= self._end_at:
+        if self.ends or (self._follow is not None and self._follow.over):
             return True
         idle = self._attendant is None
         for link in self.links:
