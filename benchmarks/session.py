@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _WARM_UP = 10
 _PAIRS = (
     *("XBT/USD", "ETH/USD", "XBT/EUR", "ETH/EUR", "SOL/USD", "XRP/USD", "ADA/USD", "XDG/USD", "LTC/USD"),
-    *("DOT/USD", "LINK/USD", "BCH/USD", "ATOM/USD", "UNI/USD"),
+    *("DOT/USD", "LINK/USD", "BCH/USD", "ATOM/USD", "UNI/USD", "USDT/USD", "USDC/USD", "EUR/USD", "XMR/USD"),
+    *("AAVE/USD", "PAXG/USD", "LTC/EUR", "XLM/EUR", "XTZ/EUR", "MLN/EUR", "0G/EUR"),
 )
 """Each has a rate counter of its own, and a validated order counts as well."""
 _ORDER = '"type":"buy","ordertype":"limit","price":"1","validate":"true"'

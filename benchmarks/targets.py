@@ -21,6 +21,7 @@ _AGAINST = {
     "cryptofeed": "cryptofeed with checksum validation",
     "python -c pass": "`python -c pass`",
     "raw": "the same, `raw` out",
+    "socket": "the same frame on a socket, in Python",
     "after a tenth": "after the first million",
 }
 """What rivals are called in the table, where not as everywhere else."""
@@ -160,6 +161,11 @@ TARGETS: list[Row] = [
         "session round trip, stdin to answer on stdout: p50",
         Key("session ping", "session", "p50"),
         {"websocat": 1.1},
+    ),
+    *_rows(
+        "a session's `addOrder validate=true`, line to answer: p50",
+        Key("session addOrder", "session", "p50"),
+        {"socket": 1.5},
     ),
     *_rows("`--help`: start to exit", Key("start-up", "krakenws --help", "ms"), {_PYTHON: 1.5}),
     *_rows("`ping`, ws: start to exit", Key("start-up", "krakenws ping, ws", "ms"), {_PYTHON: 3}),

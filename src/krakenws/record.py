@@ -2,7 +2,8 @@
 
 A class decorated with `record` gets an `__init__` from its annotations (positional or by keyword, defaults
 as class attributes), equality, a readable `repr`, and refuses assignment. Type checkers see a frozen
-dataclass. Classes made a hundred thousand times a second write their own `__init__` instead.
+dataclass. A class that is made on the way of an order or a frame writes its own `__init__`, into `__dict__`:
+that takes a third of the time.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ def record(cls: type[T]) -> type[T]:
     )
     count = len(names)
     required = frozenset(name for name in names if not hasattr(cls, name))
+    least = max((at for at, name in enumerate(names, 1) if name in required), default=0)
 
     def __init__(self: T, *values: object, **named: object) -> None:  # noqa: N807
-        if len(values) == count and not named:  # nothing can be wrong
+        if not named and least <= len(values) <= count:  # nothing can be wrong
             self.__dict__.update(zip(names, values, strict=False))
             return
         if len(values) > count:
@@ -75,10 +77,10 @@ def record(cls: type[T]) -> type[T]:
     def __repr__(self: T) -> str:  # noqa: N807
         return f"{cls.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
-    for method in (__init__, __setattr__, __delattr__, __eq__, __hash__):
-        setattr(cls, method.__name__, method)
-    if "__repr__" not in cls.__dict__:
-        setattr(cls, "__repr__", __repr__)  # noqa: B010 - mypy knows that a method is not assignable
+    for method in (__init__, __setattr__, __delattr__, __eq__, __hash__, __repr__):
+        name = method.__name__
+        if name not in {"__init__", "__repr__"} or name not in cls.__dict__:
+            setattr(cls, name, method)
     setattr(cls, "__match_args__", names)  # noqa: B010
     return cls
 
@@ -86,5 +88,13 @@ def record(cls: type[T]) -> type[T]:
 def replace(item: T, **changes: object) -> T:
     """Return a copy of a record with some fields changed."""
     names: tuple[str, ...] = item.__match_args__  # type: ignore[attr-defined]  # what `record` made has them
-    kept = {name: value for name, value in item.__dict__.items() if name in names}
-    return type(item)(**{**kept, **changes})
+    copy = object.__new__(type(item))
+    before, state = item.__dict__, copy.__dict__
+    for name in names:  # and nothing else: what was found out from the old values is not true of the new
+        if name in changes:
+            state[name] = changes.pop(name)
+        elif name in before:
+            state[name] = before[name]
+    if changes:
+        raise TypeError(f"{type(item).__name__} has no field {next(iter(changes))!r}")
+    return copy

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krakenws.cli.asking import LONGEST_ID, START, Asked, Mistake, Reader, is_blank, read_line
+from krakenws.cli.asking import LONGEST_ID, START, Asked, Mistake, is_blank, read_line
 from krakenws.cli.parser import entries
+from krakenws.cli.reader import Reader
 from krakenws.core.catalog import bind
 
 if TYPE_CHECKING:
@@ -133,3 +134,33 @@ def test_a_line_means_the_same_whatever_was_read_before(forms: list[str], ids: l
     for line in [form.format(id=id_) for id_ in ids for form in forms]:
         expected = None if is_blank(line) else outcome(lambda line: read_line(line, patterns), line)
         assert outcome(reader.read, line) == expected
+
+
+ORDER = '"do":"addOrder","pair":"XBT/USD","type":"buy"'
+NUMBERED = st.sampled_from(
+    [
+        "addOrder pair=XBT/USD type=buy ordertype=limit price={a} volume={b} id=i",
+        "addOrder type=buy pair=XBT/USD ordertype=limit leverage={a} price={b} volume=5 id=i",
+        "addOrder pair=XBT/USD type=buy ordertype=limit price={a} volume=1 cl_ord_id=:{b} intent=n{b} id=i",
+        *("book XBT/USD {a} id=i", "{a} {b} id=i", "ping reqid={a} id=i"),
+        *("cancelOrder userref={a},{b} id=i", "cancelAllOrdersAfter timeout={a} id=i"),
+        f'{{{{"id":"i",{ORDER},"ordertype":"limit","price":{{a}},"volume":"{{b}}"}}}}',
+        f'{{{{"id":"i",{ORDER},"ordertype":"stop-loss-limit","price":{{a}},"volume":"{{b}}","price2":7}}}}',
+        f'{{{{"id":"i",{ORDER},"ordertype":"limit","userref":{{a}},"price": "{{a}}","volume":{{b}}}}}}',
+        '{{"id":"i","do":"book","pair":["XBT/USD"],"depth":{a},"reqid":{b}}}',
+        '{{"id":"i","event":"subscribe","pair":["XBT/USD"],"subscription":{{"name":"book","depth":{a}}}}}',
+    ]
+)
+NUMBERS = st.sampled_from(
+    ["1", "5", "10", "25", "0", "0.0", "1.50", "007", "-1", "1e3", "", "1" * 17, "0." + "3" * 21, "3.", "x"]
+) | st.decimals(0, 9999, places=3).map(str)
+
+
+@given(NUMBERED, st.lists(st.tuples(NUMBERS, NUMBERS), min_size=4, max_size=7))
+def test_a_line_means_the_same_whatever_numbers_it_had_before(
+    form: str, numbers: list[tuple[str, str]]
+) -> None:
+    reader = Reader(patterns)
+    for a, b in [*numbers[:2] * 2, *numbers]:
+        line = form.format(a=a, b=b)
+        assert outcome(reader.read, line) == outcome(lambda line: read_line(line, patterns), line)

@@ -35,12 +35,6 @@ START, STOP, STATUS, HELP, QUIT = "start", "unsubscribe", "status", "help", "qui
 OWN = (STOP, STATUS, HELP, QUIT)
 """What only a session knows."""
 LONGEST_ID = 200
-_ID_APART = re.compile(
-    r"""\{ *"id" *: *(?:"([\w.:/-]{1,200})"|([1-9][0-9]{0,14})) *, *|([^{].*) id=([\w.:/-]{1,200})$"""
-)
-"""A line's id where programs put it, in spellings that mean themselves."""
-_KNOWN_LINES = 256
-_LONGEST_KNOWN = 512
 _LONGEST_NUMBER = 100
 
 
@@ -57,6 +51,18 @@ class Asked:
     bound: Bound | None = None
     topic: str = ""
     intent: str = ""
+
+    def __init__(
+        self,
+        id: CallerId,  # noqa: A002 - as the field
+        do: str,
+        bound: Bound | None = None,
+        topic: str = "",
+        intent: str = "",
+    ) -> None:
+        state = self.__dict__
+        state["id"], state["do"], state["bound"] = id, do, bound
+        state["topic"], state["intent"] = topic, intent
 
 
 class Mistake(KrakenWSError):
@@ -77,44 +83,6 @@ class _Number(str):
     __slots__ = ()
 
 
-class Reader:
-    """Reads lines, and knows again what differs from an earlier one by nothing but its id.
-
-    Programs say the same few things again and again. Patterns are read anew: their pairs may have changed.
-
-    Args:
-        patterns: as `read_line` takes them.
-    """
-
-    def __init__(self, patterns: Callable[[int], Expand]) -> None:
-        self._patterns = patterns
-        self._known: dict[str, Asked] = {}
-
-    def read(self, line: str) -> Asked | None:
-        """Return what a line asks, None if that is nothing at all.
-
-        Raises:
-            Mistake: as `read_line` does.
-        """
-        apart = _ID_APART.match(line) if len(line) <= _LONGEST_KNOWN else None
-        if apart is None:
-            return None if is_blank(line) else read_line(line, self._patterns)
-        text, number, words, word = apart.groups()
-        id_: CallerId = int(number) if number else text or word
-        rest = words or "{" + line[apart.end() :]
-        asked = self._known.get(rest)
-        if asked is not None:
-            return Asked(id_, asked.do, asked.bound, asked.topic, asked.intent)
-        if is_blank(line):
-            return None
-        asked = read_line(line, self._patterns)
-        if asked.id == id_ and "*" not in rest and "?" not in rest:
-            if len(self._known) >= _KNOWN_LINES:
-                self._known.clear()
-            self._known[rest] = asked
-        return asked
-
-
 def read_line(line: str, patterns: Callable[[int], Expand]) -> Asked:
     """Return what a line asks.
 
@@ -125,10 +93,10 @@ def read_line(line: str, patterns: Callable[[int], Expand]) -> Asked:
     Raises:
         Mistake: it asks nothing possible, or `patterns` raised what its code says.
     """
-    first = line.lstrip()[:1]
-    if first == "{":
-        return _read_json(line, patterns)
-    if first == "[":
+    stripped = line.strip()
+    if stripped.startswith("{"):
+        return _read_json(stripped, patterns)
+    if stripped.startswith("["):
         raise Mistake("this line is a JSON list: a line is words, or one JSON object", None)
     return _read_words(line, patterns)
 
@@ -253,18 +221,21 @@ def _help(words: list[str], id_: CallerId) -> Asked:
 
 def _read_json(line: str, patterns: Callable[[int], Expand]) -> Asked:
     try:
-        members, end = _DECODER.raw_decode(line.strip())
+        members, end = _DECODER.raw_decode(line)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition(":")[0][:100] if isinstance(error, ValueError) else "nested too deeply"
-        raise Mistake(f"this line is no JSON object: {reason}", _id_in(line.strip())) from None
+        raise Mistake(f"this line is no JSON object: {reason}", _id_in(line)) from None
     given, intent = members.pop("id", None), members.pop("intent", None)
     id_ = _id_of(given)
-    if line.strip()[end:]:
+    if end != len(line):
         raise Mistake("one object a line: something stands behind this one", id_)
     try:
         if given is not None and id_ is None:
             raise UsageError(f"id is neither text of 1 to {LONGEST_ID} characters nor a whole number")
-        return _named(_meant(members, id_, patterns), intent)
+        if ("token" in line or "\\" in line) and _has_token(members):  # an escape can hide the name
+            raise UsageError("leave the token out: the session has its own")
+        asked = _meant(members, id_, patterns)
+        return asked if intent is None else _named(asked, intent)
     except KrakenWSError as error:
         raise Mistake(str(error), id_, error) from None
 
@@ -287,6 +258,8 @@ _DECODER = JSONDecoder(
 )
 
 
+_VERBS = {"do", "event", "method"}
+_folded = lru_cache(maxsize=64)(canonical)
 _LENIENT = JSONDecoder(parse_float=_Number, parse_int=_Number)
 _NAME = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*')
 _BEHIND = re.compile(r"\s*[,}]")
@@ -321,31 +294,28 @@ def _id_of(value: object) -> CallerId:
 
 
 def _meant(members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
-    if _has_token(members):
-        raise UsageError("leave the token out: the session has its own")
-    spelled = [name for name in ("do", "event", "method") if name in members]
+    spelled = _VERBS & members.keys()
     if len(spelled) != 1:
         raise UsageError('an object needs one of "do", "event" and "method", which says what is asked')
-    verb = members.pop(spelled[0])
-    if not isinstance(verb, str) or isinstance(verb, _Number):
-        raise UsageError(f"{spelled[0]} is no text")
-    if spelled[0] == "do":
+    spelling = spelled.pop()
+    verb = members.pop(spelling)
+    if verb.__class__ is not str:
+        raise UsageError(f"{spelling} is no text")
+    if spelling == "do":
         return _done(verb, members, id_, patterns)
-    kraken = _of_v1 if spelled[0] == "event" else _of_v2
+    kraken = _of_v1 if spelling == "event" else _of_v2
     entry, verb, members = kraken(verb, members)
-    return Asked(id_, _doing(verb, entry), _bound(entry, members, patterns))
+    return Asked(id_, _doing(verb, entry), _bound(entry, members, patterns), "", "")
 
 
 def _has_token(value: object) -> bool:
-    if value.__class__ is str:
-        return False
     if isinstance(value, dict):
         return "token" in value or any(map(_has_token, value.values()))
     return isinstance(value, list) and any(map(_has_token, value))
 
 
 def _done(verb: str, members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
-    name = canonical(verb)
+    name = _folded(verb)
     if name in {STATUS, QUIT, HELP}:
         words = [_text("name", value) for key, value in members.items() if name == HELP and key == "name"]
         if len(words) < len(members):
@@ -361,7 +331,7 @@ def _done(verb: str, members: dict[str, Any], id_: CallerId, patterns: Callable[
     entry = _called(channel, None if api is None else int(api))
     if entry is None:
         raise UsageError(f"{shown(channel)} is no command of a session; run it by itself")
-    return Asked(id_, _doing(name, entry), _bound(entry, members, patterns))
+    return Asked(id_, _doing(name, entry), _bound(entry, members, patterns), "", "")
 
 
 @lru_cache(maxsize=64)
@@ -407,13 +377,13 @@ def _entry(name: str, api: int) -> Entry:
 
 
 def _bound(entry: Entry, members: dict[str, Any], patterns: Callable[[int], Expand]) -> Bound:
-    placed = []
+    named, placed = entry.named, []
     for name, value in members.items():
-        param = entry.param(name)
+        param = named.get(name) or entry.param(name)
         if param is None:
-            known = ", ".join(param.name for param in entry.params) or "no parameters"
+            known = ", ".join(named) or "no parameters"
             raise UsageError(f"{entry.name} has no parameter {shown(name)}; it knows {known}")
-        placed.append((param, _text(name, value)))
+        placed.append((param, value if value.__class__ is str else _text(name, value)))
     return bind_texts(entry, placed, patterns(entry.api))
 
 

@@ -41,10 +41,15 @@ class SessionEnds(KrakenWSError):
 
 
 class Beside:
-    """The calls that lines wait for; several lines may wait for the same."""
+    """The calls that lines wait for; several lines may wait for the same.
+
+    Attributes:
+        caller: whose line is being looked at.
+    """
+
+    caller: Caller
 
     def __init__(self) -> None:
-        self._caller: Caller | None = None
         self._calls: dict[int, tuple[Hashable, Errand, list[Caller]]] = {}
         self._made = 0
         self._over = False
@@ -60,16 +65,11 @@ class Beside:
             NotYet: it was not made yet.
             SessionEnds: it will not be made any more.
         """
-        assert self._caller is not None  # noqa: S101 - lines are looked at for a caller
-        if key in self._caller.learned:
-            return self._caller.learned[key]()
+        if key in self.caller.learned:
+            return self.caller.learned[key]()
         if self._over:
             raise SessionEnds("the session ends")
         raise NotYet(key, work)
-
-    def listen_to(self, caller: Caller) -> None:
-        """Look at a line of this caller from here on."""
-        self._caller = caller
 
     def start(self, reason: NotYet, caller: Caller, watch: Watch) -> bool:
         """Make a call, unless it is being made; return False if the caller need not wait: it failed."""

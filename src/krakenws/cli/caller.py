@@ -82,10 +82,11 @@ class Caller:
         gone: nothing reaches it any more.
         aside: the line that waits for what a call must tell first, if one does.
         learned: what such calls have told for that line (`cli.beside`).
+        pending: what it is to be told, and has not left.
+        was_watched: what of `watched` is being waited for.
     """
 
     __slots__ = (
-        "_pending",
         "_watched",
         "alone",
         "aside",
@@ -96,9 +97,11 @@ class Caller:
         "lines",
         "number",
         "open",
+        "pending",
         "settled",
         "sink",
         "source",
+        "was_watched",
     )
 
     def __init__(self, number: int, source: HasFileno, sink: Sink, *, alone: bool) -> None:
@@ -112,7 +115,8 @@ class Caller:
         self.aside: bytes | None = None
         self.learned: dict[Hashable, Callable[[], Any]] = {}
         self._watched: Sequence[tuple[HasFileno, int]] = ((source, READ),)
-        self._pending: list[Update | Event] = []
+        self.was_watched: Sequence[tuple[HasFileno, int]] = ()
+        self.pending: list[Update | Event] = []
 
     @property
     def is_heard(self) -> bool:
@@ -129,7 +133,19 @@ class Caller:
     @property
     def reads(self) -> bool:
         """Whether more is to be read from it now."""
-        return self.is_heard and not self.ended and not self.lines.whole
+        return (
+            not self.ended
+            and not self.gone
+            and self.aside is None
+            and self.open < MOST_OPEN
+            and not self.sink.waiting
+            and not self.lines.whole
+        )
+
+    @property
+    def only_listens(self) -> bool:
+        """Whether nothing is to be done for it but to wait, as before, for its next line."""
+        return not self.pending and self.was_watched is self._watched and self.reads
 
     @property
     def watched(self) -> Sequence[tuple[HasFileno, int]]:
@@ -159,22 +175,17 @@ class Caller:
 
     def take(self, event: Update | Event) -> None:
         """Take what happened; it leaves with `flush`."""
-        self._pending.append(event)
+        self.pending.append(event)
 
     def answer(self, event: Event, id_: CallerId) -> None:
         """Take the answer to a line that is answered directly."""
-        self._pending.append(addressed(event, id_))
+        self.pending.append(addressed(event, id_))
 
     def settle(self, event: Event, id_: CallerId) -> None:
         """Take an answer that was awaited."""
         self.open -= 1
         self.settled = True
-        self.answer(event, id_)
-
-    @property
-    def has_news(self) -> bool:
-        """Whether something was taken that did not leave."""
-        return bool(self._pending)
+        self.pending.append(addressed(event, id_))
 
     def flush(self) -> None:
         """Let leave what was taken, in one piece.
@@ -183,6 +194,6 @@ class Caller:
             ClosedPipe: nobody reads it any more.
             SinkError: it cannot be written.
         """
-        if self._pending:
-            pending, self._pending = self._pending, []
+        if self.pending:
+            pending, self.pending = self.pending, []
             self.sink.write(pending)

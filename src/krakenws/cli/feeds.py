@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from krakenws.core.events import Event, Route
     from krakenws.core.session import CallerId
     from krakenws.net.loop import Run
-    from krakenws.net.shell import Link
     from krakenws.options import Options
 
     LinkKey = tuple[int, str]
@@ -132,15 +131,16 @@ class Feeds:
     Args:
         options: of the session.
         dialect_of: gives the dialect of an API.
-        run: gives the run that they are asked from.
+
+    Attributes:
+        run: what they are asked from.
     """
 
-    def __init__(
-        self, options: Options, dialect_of: Callable[[int], Dialect], run: Callable[[], Run]
-    ) -> None:
+    run: Run
+
+    def __init__(self, options: Options, dialect_of: Callable[[int], Dialect]) -> None:
         self._levels = 1 if options.book == "top" else None
         self._dialect_of = dialect_of
-        self._run = run
         self._all: dict[Key, Feed] = {}
         self._of_route: dict[Route, Feed] = {}
         self._leaving: dict[Key, int] = {}
@@ -181,7 +181,7 @@ class Feeds:
             else:
                 self._begin(caller, id_, feed, feed.confirmed)
         if new:
-            self._run().add(self._dialect_of(entry.api), _bound(entry, values, new))
+            self.run.add(self._dialect_of(entry.api), _bound(entry, values, new))
 
     def _begin(self, caller: Caller, id_: CallerId, feed: Feed, confirmed: Subscribed) -> None:
         """Let a late caller begin where the others are."""
@@ -201,8 +201,8 @@ class Feeds:
         feed.restart()
         bound = _bound(feed.entry, feed.values, [feed.key])
         self._expect(feed.key)
-        self._run().remove(bound)
-        self._run().add(self._dialect_of(feed.entry.api), bound)
+        self.run.remove(bound)
+        self.run.add(self._dialect_of(feed.entry.api), bound)
 
     def stop(self, caller: Caller, id_: CallerId, bound: Bound) -> None:
         """End what a caller follows.
@@ -240,7 +240,7 @@ class Feeds:
                 left.setdefault(feed.key[1], []).append(feed)
         for together in left.values():
             first = together[0]
-            self._run().remove(_bound(first.entry, first.values, [feed.key for feed in together]))
+            self.run.remove(_bound(first.entry, first.values, [feed.key for feed in together]))
 
     def _expect(self, key: Key) -> None:
         """The exchange will say that this one ended."""
@@ -330,19 +330,16 @@ class Feeds:
 
     def keep(self) -> None:
         """Follow something where a private connection is in use and nobody follows anything."""
-        for link in self._private():
-            if not any(feed.link == _KEPT for feed in self._all.values()):
-                self._run().keep(link)
+        link = self.run.link(_KEPT)
+        if link is None or link.keeper is not None or any(feed.link == _KEPT for feed in self._all.values()):
+            return
+        self.run.keep(link)
 
     def _unkeep(self) -> None:
-        for link in self._private():
-            keeper = self._run().unkeep(link)
-            if keeper is not None:
-                self._expect(self._keys(keeper)[0])
-
-    def _private(self) -> list[Link]:
-        link = self._run().link(_KEPT)
-        return [] if link is None else [link]
+        link = self.run.link(_KEPT)
+        keeper = None if link is None else self.run.unkeep(link)
+        if keeper is not None:
+            self._expect(self._keys(keeper)[0])
 
 
 def _values_of(bound: Bound) -> Values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time_ns
 
 from krakenws.core.catalog import COMMAND, PRIVATE, bind
-from krakenws.core.requests import Requests, only_validates
+from krakenws.core.requests import Requests
 from krakenws.errors import UsageError
 from krakenws.net.errand import at_once
 from krakenws.net.gate import Gate
@@ -60,7 +60,7 @@ def make_gate(
 def pass_gate(context: Context, gate: Gate, bound: Bound, waiting: Sequence[Bound]) -> dict[str, str] | None:
     """Let a command pass, or raise as `Gate.check` does; return what it may come to, if a policy asks."""
     exposure = gate.check(bound, waiting)
-    if only_validates(bound):
+    if bound.only_validates:
         context.note(f"{bound.entry.name} validate=true: it is only checked, NOT placed")
     return None if exposure is None else exposure.__dict__
 

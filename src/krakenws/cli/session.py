@@ -109,7 +109,7 @@ class _Session:
         self._switchboard = Switchboard(
             context.options,
             dialect_of=lru_cache(dialect_of),
-            patterns=lambda api: context.pair_patterns(api, self._beside.learn),
+            patterns=lru_cache(lambda api: context.pair_patterns(api, self._beside.learn)),
             beside=self._beside,
             clean=context.redactor.clean,
             help_on=_help_on,

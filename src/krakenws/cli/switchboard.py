@@ -18,6 +18,7 @@ from krakenws.cli import asking
 from krakenws.cli.beside import FIRST_KEY, NotYet, SessionEnds
 from krakenws.cli.caller import LONGEST_LINE_BYTES
 from krakenws.cli.feeds import Feeds
+from krakenws.cli.reader import Reader
 from krakenws.core.catalog import CHANNEL
 from krakenws.core.events import Answered, Disconnected, Heartbeat, Pong, Unanswered, Update
 from krakenws.core.session import Bye, Failed, Help, Session
@@ -71,8 +72,11 @@ class Switchboard:
 
     Attributes:
         callers: those that are there.
+        run: what it steers.
+        awaits_answer: whether a caller waits for the answer to a command.
     """
 
+    run: Run
     wants_events = True
     keeps = True
 
@@ -92,28 +96,22 @@ class Switchboard:
         self.callers: list[Caller] = []
         self._options = options
         self._dialect_of = dialect_of
-        self._reader = asking.Reader(patterns)
+        self._reader = Reader(patterns)
         self._beside = beside
         self._clean = clean
         self._help_on = help_on
         self._leave = leave
         self._on_knock = on_knock
         self._on_gone = on_gone
-        self._run: Run | None = None
-        self._feeds = Feeds(options, dialect_of, lambda: self.run)
+        self._feeds = Feeds(options, dialect_of)
         self._numbered: dict[int, Caller] = {}
         self._busy: dict[Caller, None] = {}
         self._commands: dict[tuple[int, str, int], _Command] = {}
+        self.awaits_answer = False
 
     def steer(self, run: Run) -> None:
-        """Take the run that this is the attendant of."""
-        self._run = run
-
-    @property
-    def run(self) -> Run:
-        """The run."""
-        assert self._run is not None  # noqa: S101 - `steer` comes first
-        return self._run
+        """Take the run that this is the attendant of, before anything else."""
+        self.run = self._feeds.run = run
 
     # ---- the run's attendant
 
@@ -124,15 +122,16 @@ class Switchboard:
 
     def attend(self, now: float) -> None:
         """Look at the lines that came, and at what could not leave in time."""
-        self.run.forget()
         due = self._next_due()
         if due is not None and now >= due:
             self._withdraw(now)
+        if not self._busy:
+            return
+        self.run.forget()
         busy, self._busy = self._busy, {}
         for caller in busy:
             self._hear(caller)
-        if busy:
-            self._feeds.keep()
+        self._feeds.keep()
 
     def next_deadline(self) -> float | None:
         """Return when `attend` has something to do although nothing happens, in monotonic seconds."""
@@ -205,14 +204,14 @@ class Switchboard:
         for event in events:
             if type(event) is Update:
                 self._feeds.data(api, event)
+            elif isinstance(event, Answered):
+                self._settle((api, access, event.req_id), event)
             elif not isinstance(event, Heartbeat):
                 self._news((api, access), event)  # type: ignore[arg-type]  # what is no Update is an Event
         self._tell_all()
 
     def _news(self, link: tuple[int, str], event: Event) -> None:
-        if isinstance(event, Answered):
-            self._settle((*link, event.req_id), event)
-        elif isinstance(event, Pong):
+        if isinstance(event, Pong):
             self._settle(self._pinged(link, event.req_id), event)
         elif not self._feeds.news(link[0], event):
             if isinstance(event, Disconnected):
@@ -231,6 +230,7 @@ class Switchboard:
 
     def _settle(self, key: tuple[int, str, int], event: Event) -> None:
         command = self._commands.pop(key, None)
+        self.awaits_answer = bool(self._commands)
         if command is not None and not command.caller.gone:
             command.caller.settle(event, command.id)
 
@@ -261,17 +261,20 @@ class Switchboard:
                 raise
             self.part(caller, error if isinstance(error, SinkError) else None)
             return False
-        self.run.watch(caller.number, caller.watched)
+        watched = caller.watched
+        if watched is not caller.was_watched:
+            caller.was_watched = watched
+            self.run.watch(caller.number, watched)
         return True
 
     def _tell_all(self) -> None:
         for caller in [*self.callers]:
+            if caller.pending:
+                self._telling(caller, caller.flush)
             if caller.settled:
                 caller.settled = False
                 if caller.lines.whole or caller.ended:
                     self._busy[caller] = None
-            if caller.has_news:
-                self._telling(caller, caller.flush)
 
     def _hear(self, caller: Caller) -> None:
         """Do what a caller's lines ask, some of them at a time."""
@@ -283,7 +286,7 @@ class Switchboard:
                 self._heed(caller, line)
                 if count == _LINES_A_TURN or not caller.is_heard:
                     break
-        if not self._telling(caller, caller.flush):
+        if caller.only_listens or not self._telling(caller, caller.flush):
             return
         if caller.is_done:
             if caller.alone:
@@ -304,7 +307,7 @@ class Switchboard:
 
     def _heed(self, caller: Caller, line: bytes | None) -> None:
         id_: CallerId = None
-        self._beside.listen_to(caller)
+        self._beside.caller = caller
         try:
             asked = self._reader.read(_text_of(line))
             if asked is None:
@@ -380,6 +383,7 @@ class Switchboard:
         for number in numbers:
             assert number is not None  # noqa: S101 - it is no channel
             self._commands[entry.api, entry.access, number] = _Command(caller, asked.id, bound, due)
+            self.awaits_answer = True
             caller.open += 1
 
     def _withdraw(self, now: float) -> None:

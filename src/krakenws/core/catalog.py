@@ -32,6 +32,7 @@ PUBLIC = "public"
 PRIVATE = "private"
 
 _FOLDED = str.maketrans("", "", "-_[]")
+_MOST_KNOWN = 1024
 
 
 @record
@@ -84,16 +85,22 @@ class Entry:
 
     def param(self, name: str) -> Param | None:
         """Return the parameter of that name in any spelling, or None."""
-        found = self._named.get(name)  # programs write it as it is
+        found = self.named.get(name)  # programs write it as it is
         return self._folded.get(canonical(name)) if found is None else found
 
     @cached_property
-    def _named(self) -> dict[str, Param]:
+    def named(self) -> dict[str, Param]:
+        """The parameters by their names as declared."""
         return {param.name: param for param in self.params}
 
     @cached_property
     def _folded(self) -> dict[str, Param]:
         return {canonical(param.name): param for param in self.params}
+
+    @cached_property
+    def known(self) -> dict[tuple[str, str], str | int]:
+        """Values that texts of parameters were read as before: programs give the same few again and again."""
+        return {}
 
     @cached_property
     def owed(self) -> tuple[Param, ...]:
@@ -113,11 +120,20 @@ class Bound:
     entry: Entry
     values: Values
 
+    def __init__(self, entry: Entry, values: Values) -> None:
+        state = self.__dict__
+        state["entry"], state["values"] = entry, values
+
     @property
     def symbols(self) -> list[str]:
         """The pairs a channel is asked for; empty for private channels and commands."""
         value = self.values.get("pair") or self.values.get("symbol")
         return value if isinstance(value, list) else []
+
+    @cached_property
+    def only_validates(self) -> bool:
+        """Whether a command asks only to be checked. Source: v1 addOrder (text) and editOrder (boolean)."""
+        return self.values.get("validate") in {True, "true"}
 
 
 def canonical(name: str) -> str:
@@ -167,9 +183,38 @@ def bind_texts(entry: Entry, placed: Iterable[tuple[Param, str]], expand: Expand
         UsageError: as `bind`.
     """
     given: Values = {}
+    known = entry.known
     for param, text in placed:
-        _add(given, entry, param, _read(entry, param, text, expand))
-    values = _with_defaults(entry, given)
+        key = param.name, text
+        value: Value | None = known.get(key)
+        if value is None:
+            value = _read(entry, param, text, expand)
+            if not isinstance(value, list):  # which is added to, and made of patterns
+                if len(known) >= _MOST_KNOWN:
+                    known.clear()
+                known[key] = value
+        name = param.wire or param.name
+        if name in given:
+            value = _joined(entry, param, given[name], value)
+        given[name] = value
+    return _ruled(entry, _with_defaults(entry, given))
+
+
+def rebind(bound: Bound, placed: Iterable[tuple[Param, str]]) -> Bound:
+    """Return a bound entry with other values of parameters that have one value each.
+
+    Raises:
+        UsageError: as `bind`.
+    """
+    entry, values = bound.entry, dict(bound.values)
+    known = entry.known
+    for param, text in placed:
+        value: Value | None = known.get((param.name, text))
+        values[param.wire or param.name] = _read(entry, param, text, None) if value is None else value
+    return _ruled(entry, values)
+
+
+def _ruled(entry: Entry, values: Values) -> Bound:
     for rule in entry.rules:
         wrong = rule(values)
         if wrong:
@@ -269,26 +314,26 @@ def _choose(entry: Entry, param: Param, value: Value) -> str:
     )
 
 
-def _add(given: Values, entry: Entry, param: Param, value: Value) -> None:
-    name = param.wire or param.name
-    if name not in given:
-        given[name] = value
-        return
-    before = given[name]
+def _joined(entry: Entry, param: Param, before: Value, value: Value) -> Value:
+    """Return the value of what is given more than once."""
     if not isinstance(before, list) or not isinstance(value, list):
         raise UsageError(f"{entry.name}: {param.name} is given twice")
-    before.extend(value)
+    return before + value
 
 
 def _with_defaults(entry: Entry, given: Values) -> Values:
     values: Values = {}
-    missing = [param for param in entry.owed if param.required and (param.wire or param.name) not in given]
-    if missing:
-        raise UsageError(_missing(entry, missing))
+    missing = []
     for param in entry.owed:
         name = param.wire or param.name
-        if param.always and name not in given and param.default is not None:
+        if name in given:
+            continue
+        if param.required:
+            missing.append(param)
+        elif param.default is not None:
             values[name] = param.default
+    if missing:
+        raise UsageError(_missing(entry, missing))
     for name, value in given.items():
         values[name] = list(dict.fromkeys(value)) if isinstance(value, list) else value
     return values

@@ -195,6 +195,12 @@ def about(event: E, route: Route) -> E:
     return event
 
 
+def rated(event: E, rate: Mapping[str, Any]) -> E:
+    """Return the answer, which was just made, knowing what it has left of the rate counter."""
+    event.__dict__["rate"] = rate
+    return event
+
+
 @record
 class Connected(Event):
     """A connection is up: greeted, and ready for requests."""
@@ -308,6 +314,23 @@ class Reply(Answered):
     intent: str = ""
     found: str = ""
     name = "reply"
+
+    def __init__(  # noqa: PLR0917 - once an order, on the way of its answer: keywords would cost
+        self,
+        received_ns: int,
+        method: str,
+        req_id: int,
+        result: Mapping[str, Any],
+        validated: bool | None = None,
+        rate: Mapping[str, Any] | None = None,
+        order: str = "",
+        intent: str = "",
+        found: str = "",
+    ) -> None:
+        state = self.__dict__
+        state["received_ns"], state["method"], state["req_id"] = received_ns, method, req_id
+        state["result"], state["validated"], state["rate"] = result, validated, rate
+        state["order"], state["intent"], state["found"] = order, intent, found
 
 
 @record
@@ -473,6 +496,10 @@ class Addressed(Event):
 
     event: Event
     id: CallerId
+
+    def __init__(self, received_ns: int, event: Event, id: CallerId) -> None:  # noqa: A002 - JSON's word
+        state = self.__dict__
+        state["received_ns"], state["event"], state["id"] = received_ns, event, id
 
 
 def doubt_of(event: object) -> str:

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 
 def scale_of(*texts: str) -> int:
     """Return how many decimals it takes to write all these numbers; zeros at the end do not count."""
     return max(len(text.partition(".")[2].rstrip("0")) for text in texts)
 
 
+@lru_cache(maxsize=256)  # ticks and minimums are the same from order to order
 def parts(text: str) -> tuple[int, int]:
     """Return a number, not negative, as a whole number and how many of its digits are decimals."""
     whole, _, fraction = text.partition(".")

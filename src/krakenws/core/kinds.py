@@ -54,8 +54,9 @@ def is_digits(text: str) -> bool:
 
 
 def _decimal(text: str) -> str:
-    whole, dot, fraction = _text(text).partition(".")
-    if not is_digits(whole) or (dot and not is_digits(fraction)):
+    whole, dot, fraction = text.partition(".")
+    if not whole or (dot and not fraction) or not is_digits(whole + fraction):
+        _text(text)
         hint = ""
         if any(map(str.isdigit, text)):
             if "e" in text.lower():
@@ -81,11 +82,12 @@ def _amount(text: str) -> str:
 
 def _number_of(price: str) -> str:
     """Return the digits of a price, which may be relative (`+1.5%`, `#1%`). Source: v1 addOrder, `price`."""
-    number = _text(price).removesuffix("%")
+    number = price.removesuffix("%")
     number = number[1:] if number[:1] in {"+", "-", "#"} else number
     try:
         return _decimal(number)
     except ValueError as error:
+        _text(price)
         what = error if number else "has no number"
         raise ValueError(f"{what} (a price may begin with +, - or # and end with %)") from None
 

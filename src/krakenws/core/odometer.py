@@ -16,7 +16,7 @@ Source: v1.md section 11.
 from __future__ import annotations
 
 from krakenws.core.catalog import Bound, find
-from krakenws.core.events import Answered, Rejected, Reply, Subscribed, Update
+from krakenws.core.events import Answered, Rejected, Reply, Subscribed, Update, rated
 from krakenws.core.intents import ACCEPTED, REJECTED
 from krakenws.core.ratecounter import (
     ADD,
@@ -31,7 +31,6 @@ from krakenws.core.ratecounter import (
     cost,
 )
 from krakenws.core.v1_entries import ENTRIES
-from krakenws.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ _RECALLED_NS = 300 * 1_000_000_000
 """What is older counts no more: counters have decayed, no order is young. Source: v1.md section 11."""
 
 
+_OF_A_NEW_ORDER = cost(ADD)
 _RECALLED = -1
 """The number of requests of before, which no request has."""
 
@@ -86,17 +86,14 @@ class _Order:
 class _Charge:
     """What one transaction costs, and whether it was counted: not when it would have been refused."""
 
-    __slots__ = ("counted", "fixed", "pair", "penalty", "transaction")
+    __slots__ = ("counted", "pair", "penalty", "transaction", "units")
 
     def __init__(self, pair: str, transaction: str, age_us: int) -> None:
         self.pair = pair
         self.transaction = transaction
-        self.fixed, self.penalty = cost(transaction, age_us)
+        fixed, self.penalty = _OF_A_NEW_ORDER if transaction == ADD else cost(transaction, age_us)
+        self.units = fixed + self.penalty
         self.counted = False
-
-    @property
-    def units(self) -> int:
-        return self.fixed + self.penalty
 
 
 class Odometer:
@@ -152,18 +149,18 @@ class Odometer:
     # ---- what we do
 
     def sending(self, bound: Bound, req_id: int, at_us: int) -> None:
-        """Count a request that leaves; warn if it would be refused."""
+        """Count a request that leaves; warn if it will be refused."""
         transaction = _TRANSACTIONS.get(bound.entry.name)
         if transaction is None:
             return
-        charges = [
-            _Charge(pair, transaction, at_us - changed_us)
-            for pair, changed_us in self._touched(transaction, bound.values)
-        ]
-        for charge in charges:
-            counter = self._counter(charge.pair, at_us)
+        charges = []
+        for pair, changed_us in self._touched(transaction, bound.values):
+            charge = _Charge(pair, transaction, at_us - changed_us)
+            charges.append(charge)
+            counter = self._counter(pair, at_us)
             if counter.fits(charge.units):
-                self._count(charge)
+                counter.units += charge.units
+                charge.counted = True
             else:
                 self._foretell_refusal(bound.entry.name, charge, counter)
         self._open[req_id] = bound, charges
@@ -185,10 +182,6 @@ class Odometer:
             names |= {str(one) for one in (given if isinstance(given, list) else [given])}
         return [order for order in self._orders.values() if order.names & names] if names else []
 
-    def _count(self, charge: _Charge) -> None:
-        self._counters[charge.pair].units += charge.units
-        charge.counted = True
-
     def _forgive(self, charge: _Charge, units: int) -> None:
         if charge.counted:
             self._counters[charge.pair].forgive(units)
@@ -205,7 +198,7 @@ class Odometer:
 
     def heed(self, events: Sequence[Update | Event]) -> list[Update | Event]:
         """Take what happened; return it with the counter in each answer."""
-        return [self._heed(event) for event in events]
+        return [*map(self._heed, events)]
 
     def _heed(self, event: Update | Event) -> Update | Event:
         at_us = event.received_ns // 1000
@@ -237,17 +230,19 @@ class Odometer:
         elif isinstance(event, Reply):
             for charge in charges:
                 if not charge.counted:  # it was taken in spite of us
-                    self._count(charge)
+                    self._counters[charge.pair].units += charge.units
             self._accepted(bound, event.result, at_us)
         if not charges:
             return event
-        fullest = max((charge.pair for charge in charges), key=lambda pair: self._counters[pair].units)
-        count = self._counters[fullest].count(at_us)
+        fullest = charges[0].pair
+        if len(charges) > 1:
+            fullest = max((charge.pair for charge in charges), key=lambda pair: self._counters[pair].units)
+        count = self._counters[fullest].points
         if self._tell is not None:
             of = f" of {self.ceiling}" if self.ceiling else ""
             self._tell(f"rate counter of {fullest}: {count}{of}")
         known = {"ceiling": self.ceiling} if self.ceiling else {}
-        return replace(event, rate={"symbol": fullest, "counter": count, **known})
+        return rated(event, {"symbol": fullest, "counter": count, **known})
 
     def _refused(self, error: str, charges: Iterable[_Charge]) -> None:
         for charge in charges:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PRICES = ("price", "price2", "close[price]", "close[price2]", "limit_price", "trigger_price")
 _VOLUMES = ("volume", "display_volume")
+_OPEN = "online"
 _CLOSED = {
     "cancel_only": "orders can only be cancelled",
     "delisted": "it is no longer traded",
@@ -41,14 +42,21 @@ def wrong_for_pair(bound: Bound, pair: PairRow, best: str = "") -> Wrong | None:
     """
     values = bound.values
     adding = bound.entry.name == "addOrder"
-    wrong = _wrong_status(values, pair, adding=adding) or (_wrong_leverage(values, pair) if adding else None)
+    wrong = None if pair.status == _OPEN else _wrong_status(values, pair, adding=adding)
+    if not wrong and adding and ("leverage" in values or "margin" in values):
+        wrong = _wrong_leverage(values, pair)
     for name in _PRICES:
         if not wrong and name in values:
             wrong = wrong_price(name, values, pair)
-    for name in _VOLUMES:
-        if not wrong and name in values:
-            wrong = _wrong_volume(name, values, pair)
-    return wrong or _too_cheap(values, pair, best)
+    is_viqc = "oflags" in values and "viqc" in _given(values, "oflags").split(",")
+    may_be_small = _may_be_small(values)
+    if not is_viqc:  # for a volume in quote currency Kraken documents no rules
+        for name in _VOLUMES:
+            if not wrong and name in values:
+                wrong = _wrong_volume(name, values, pair, may_be_small=may_be_small)
+    if wrong or may_be_small:
+        return wrong
+    return _too_cheap(values, pair, best, is_viqc=is_viqc)
 
 
 def wrong_time(bound: Bound, now_s: float) -> Wrong | None:
@@ -59,7 +67,8 @@ def wrong_time(bound: Bound, now_s: float) -> Wrong | None:
         now_s: seconds since 1970.
     """
     values = bound.values
-    return _wrong_deadline(values, now_s) or _wrong_expiry(values, now_s)
+    wrong = _wrong_deadline(values, now_s) if "deadline" in values else None
+    return wrong or (_wrong_expiry(values, now_s) if "expiretm" in values else None)
 
 
 def is_relative(price: str) -> bool:
@@ -118,10 +127,10 @@ def wrong_price(name: str, values: Values, pair: PairRow) -> Wrong | None:
     A price has to be a multiple of the tick size and to have no more decimals than the pair: in most pairs
     that is the same, in some the tick is coarser (quirk O13).
     """
-    price = _given(values, name)
+    price = values.get(name)
     decimals, tick = pair.pair_decimals, pair.tick_size or "0"
     size, tick_scale = parts(tick)
-    if not price or is_relative(price) or (decimals is None and not size):
+    if not price or not isinstance(price, str) or is_relative(price) or (decimals is None and not size):
         return None
     number, scale = parts(price)
     is_short = decimals is None or scale <= decimals
@@ -139,13 +148,11 @@ def wrong_price(name: str, values: Values, pair: PairRow) -> Wrong | None:
     return name, f"{name}={shown(price)} {rule}: the nearest legal price{nearest}"
 
 
-def _wrong_volume(name: str, values: Values, pair: PairRow) -> Wrong | None:
-    """Volumes in quote currency (viqc) have rules that Kraken does not document."""
-    volume, decimals = _given(values, name), pair.lot_decimals
-    if not volume or _is_viqc(values):
+def _wrong_volume(name: str, values: Values, pair: PairRow, *, may_be_small: bool) -> Wrong | None:
+    volume, decimals = values[name], pair.lot_decimals
+    if not volume or not isinstance(volume, str):
         return None
-    may_be_small = name != "volume" or _may_be_small(values) or pair.ordermin is None
-    least = "0" if may_be_small else pair.ordermin or "0"
+    least = "0" if may_be_small or name != "volume" else pair.ordermin or "0"
     (number, scale), (lowest, least_scale) = parts(volume), parts(least)
     if decimals is None or scale <= decimals:
         if number * 10**least_scale < lowest * 10**scale:
@@ -160,18 +167,18 @@ def _wrong_volume(name: str, values: Values, pair: PairRow) -> Wrong | None:
     return name, f"{name}={shown(volume)} {has}: the nearest legal volume{nearest}"
 
 
-def _too_cheap(values: Values, pair: PairRow, best: str) -> Wrong | None:
+def _too_cheap(values: Values, pair: PairRow, best: str, *, is_viqc: bool) -> Wrong | None:
     """The least cost, where the price is known: of a limit, or of the market if somebody has looked.
 
     Source: auth.md 5.3, `costmin`.
     """
-    volume, costmin = _given(values, "volume"), pair.costmin
-    if not volume or not costmin or _may_be_small(values) or "ordertype" not in values:
+    volume, costmin = values.get("volume"), pair.costmin
+    if not volume or not isinstance(volume, str) or not costmin or "ordertype" not in values:
         return None
     (number, scale), (least_cost, least_scale) = parts(volume), parts(costmin)
     price, price_scale = "", 0
     paid = 1  # a volume in quote currency is what it costs
-    if not _is_viqc(values):
+    if not is_viqc:
         price = {"limit": _given(values, "price"), "market": best}.get(str(values["ordertype"]), "")
         if not price or is_relative(price):
             return None
@@ -200,10 +207,6 @@ def _may_be_small(values: Values) -> bool:
     """
     amends = "ordertype" not in values and "orderid" not in values
     return amends or bool(values.get("reduce_only")) or values.get("ordertype") == "settle-position"
-
-
-def _is_viqc(values: Values) -> bool:
-    return "viqc" in _given(values, "oflags").split(",")
 
 
 def _decimals(count: int) -> str:

@@ -38,7 +38,7 @@ from krakenws.core.events import (
 )
 from krakenws.core.login import Login
 from krakenws.core.pacing import POLITE_S, Backoff, Pace
-from krakenws.core.requests import Requests, only_validates
+from krakenws.core.requests import Requests
 from krakenws.core.subscriptions import INVALID_SESSION, Subscriptions
 from krakenws.core.violations import Violations
 
@@ -342,7 +342,7 @@ class ClientProtocol:
         tail, subscription = b"", None  # of the frame before: most are followed by more of the same
         for frame in frames:
             if not tail or not frame.endswith(tail):
-                tail = tail_of(frame)
+                tail = tail_of(frame) if known else b""  # of the account's channels none is known by its tail
                 subscription = known.get(tail)
             if subscription is None:
                 self._message(frame, received_ns, now, events)
@@ -411,8 +411,13 @@ class ClientProtocol:
 
     def _answer(self, envelope: Envelope, frame: bytes, received_ns: int, now: float, events: Events) -> None:
         request = self._requests.answered_by(envelope, is_pong=envelope.kind == d.PONG)
-        if request is None or envelope.error or not self._is_done_with(request):
-            self._subscriptions.changed()
+        if (
+            request is None
+            or envelope.error
+            or not self.kept
+            or (request.entry.trading and not request.bound.only_validates)
+        ):
+            self._subscriptions.changed()  # else there is nothing to do but to tell its caller
         if request is None:
             if self._adopt:
                 events.append(self._verdict(envelope, received_ns))
@@ -429,10 +434,6 @@ class ClientProtocol:
             return
         if request.take(envelope.error, {} if envelope.error else self._dialect.result(envelope)):
             self._settle(request, received_ns, events)
-
-    def _is_done_with(self, request: Request) -> bool:
-        """Whether nothing but telling its caller hangs on a request's answer."""
-        return self.kept and (not request.entry.trading or only_validates(request.bound))
 
     def _verdict(self, envelope: Envelope, received_ns: int) -> Event:
         """An answer in a file of frames: nobody here asked."""

@@ -73,7 +73,8 @@ class Counter:
         passed_us = at_us - self._at_us
         if passed_us > 0:
             self._at_us = at_us
-            self.units = max(0, self.units - passed_us * self._decay_centipoints_s)
+            if self.units:
+                self.units = max(0, self.units - passed_us * self._decay_centipoints_s)
 
     def fits(self, units: int) -> bool:
         """Whether so much more stays below the ceiling."""
@@ -84,8 +85,13 @@ class Counter:
         self.units = max(0, self.units - units)
 
     def count(self, at_us: int) -> int:
-        """Return the counter as `ratecount` tells it: whole points, rounded up."""
+        """Return the counter as `ratecount` tells it."""
         self.advance(at_us)
+        return self.points
+
+    @property
+    def points(self) -> int:
+        """What it stands at in whole points, rounded up."""
         return -(-self.units // POINT)
 
     def room_in_s(self, units: int) -> float:

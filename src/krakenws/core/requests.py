@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from krakenws.core.catalog import Bound, Entry
+    from krakenws.core.catalog import Bound
     from krakenws.core.dialect import Envelope
     from krakenws.core.events import Answered
 
@@ -34,6 +34,7 @@ class Request:
 
     Attributes:
         bound: the command with its values.
+        entry: what was asked.
         req_id: its number, whether or not the frame carries it.
         numbered: whether the frame carries it: trading always does, a ping only with the user's own number.
         sent_at: monotonic seconds at which its frame was queued, or None.
@@ -50,6 +51,7 @@ class Request:
         "_results",
         "bound",
         "deadline",
+        "entry",
         "errors",
         "frame",
         "left",
@@ -60,25 +62,24 @@ class Request:
     )
 
     def __init__(self, bound: Bound, req_id: int) -> None:
-        values = bound.values
-        ids = (values.get(bound.entry.answers), values.get("cl_ord_id"))
+        values, entry = bound.values, bound.entry
         self.bound = bound
+        self.entry = entry
         self.req_id = req_id
-        self.numbered = bound.entry.trading or _number_of(bound) is not None
+        self.numbered = entry.trading or _number_of(bound) is not None
         self.sent_at: float | None = None
         self.left = False
         self.deadline: float | None = None
         self.frame = b""
         self.session = 0
         self.errors: list[str] = []
-        self._expected = sum(len(listed) for listed in ids if isinstance(listed, list)) or 1
+        self._expected = 0
+        for listed in (values.get(entry.answers), values.get("cl_ord_id")):
+            if isinstance(listed, list):
+                self._expected += len(listed)
+        self._expected = self._expected or 1
         self._answers = 0
         self._results: dict[str, Any] = {}
-
-    @property
-    def entry(self) -> Entry:
-        """What was asked."""
-        return self.bound.entry
 
     def take(self, error: str, result: dict[str, Any]) -> bool:
         """Count an answer; return whether it was the last one expected."""
@@ -93,16 +94,12 @@ class Request:
         """Return what its answers amount to."""
         name = self.entry.name
         if not self.errors:
-            return Reply(received_ns, name, self.req_id, self._results, self._validated)
+            validated = self.bound.only_validates and "order_id" not in self._results  # else it was placed
+            return Reply(received_ns, name, self.req_id, self._results, True if validated else None)
         error = ", ".join(dict.fromkeys(self.errors))
         if self._expected > 1:
             error += f" ({len(self.errors)} of {self._expected}; v1 does not say which)"
         return Rejected(received_ns, name, self.req_id, error)
-
-    @property
-    def _validated(self) -> bool | None:
-        """Whether nothing was placed because nothing was to be; an answer with an order id says otherwise."""
-        return True if only_validates(self.bound) and "order_id" not in self._results else None
 
     def unanswered(self, cause: str, received_ns: int) -> Answered:
         """Return its end without all its answers; one refusal may stand for a whole cancel (quirk O5)."""
@@ -215,11 +212,6 @@ class Requests:
         if ended and ended == method:
             return f"one more answer to {ended} {envelope.req_id}, which had ended"
         return "an answer that fits no request, or more than one"
-
-
-def only_validates(bound: Bound) -> bool:
-    """Whether a command asks only to be checked. Source: v1 addOrder (text) and editOrder (boolean)."""
-    return bound.values.get("validate") in {True, "true"}
 
 
 def _number_of(bound: Bound) -> int | None:

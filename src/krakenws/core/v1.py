@@ -199,15 +199,13 @@ def _event(message: dict[str, Any]) -> Envelope:
         return Envelope(PONG, message, req_id=req_id, name=event)
     if event == "systemStatus":
         return Envelope(STATUS, message, status=_text_of(message, "status"))
-    error = _text_of(message, "errorMessage")
+    error = _text_of(message, "errorMessage") if "errorMessage" in message else ""
     if event == "subscriptionStatus":
         return _ack(message, req_id, error)
     if event in _REPLIES:
         if not error and message.get("status") != "ok":
             error = "(no reason given)"
-        return Envelope(
-            REPLY, message, req_id=req_id, name=event, error=error, symbol=_text_of(message, "pair")
-        )
+        return Envelope(REPLY, message, req_id=req_id, name=event, error=error)
     if event == "error" or isinstance(message.get("Error"), str):
         return Envelope(
             ERROR, message, req_id=req_id, error=error or _text_of(message, "Error") or "(no reason given)"

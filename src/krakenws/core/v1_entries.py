@@ -66,6 +66,7 @@ _ORDER_TYPES = (
     "settle-position",
 )
 _CLOSE_TYPES = _ORDER_TYPES[1:-1]
+_CLOSE_NAMES = frozenset(("close[ordertype]", "close[price]", "close[price2]"))
 _PRICED = frozenset(_ORDER_TYPES[1:-1])
 _TWO_PRICES = frozenset(name for name in _ORDER_TYPES if name.endswith("-limit"))
 
@@ -89,7 +90,7 @@ def _priced(values: Values, prefix: str = "", suffix: str = "") -> Wrong | None:
 
 def _order_rules(values: Values) -> Wrong | None:
     """Combinations Kraken documents as refused. Source: v1 addOrder."""
-    flags = str(values.get("oflags", "")).split(",")
+    flags = str(values["oflags"]).split(",") if "oflags" in values else ()
     if is_zero(str(values["volume"])) and values["ordertype"] != "settle-position":
         return "volume", "volume=0 is for ordertype=settle-position only, where it means the whole position"
     if values["ordertype"] == "market" and "price" in values:
@@ -108,11 +109,11 @@ def _order_rules(values: Values) -> Wrong | None:
 
 
 def _close_rules(values: Values) -> Wrong | None:
-    given = [name for name in values if name.startswith("close[")]
-    if not given:
+    if _CLOSE_NAMES.isdisjoint(values):
         return None
     if "close[ordertype]" not in values:
-        return "close[ordertype]", f"{given[0]} needs close[ordertype]="
+        first = next(name for name in values if name in _CLOSE_NAMES)
+        return "close[ordertype]", f"{first} needs close[ordertype]="
     return _priced(values, "close[", "]")
 
 

@@ -124,7 +124,7 @@ class WebSocket:
         Raises:
             LocalProtocolError: if the connection is closing or closed, or the payload is not UTF-8.
         """
-        if not _is_utf8(payload):
+        if not payload.isascii() and not _is_utf8(payload):
             raise LocalProtocolError("a text message has to be UTF-8")
         self._send(_TEXT, payload)
 
@@ -306,7 +306,7 @@ class WebSocket:
             self._close_sent = True
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        if not self.open:
+        if self._close_sent or self._over:
             raise LocalProtocolError("nothing can be sent any more: the connection is closing or closed")
         self._out.append(self._masked_frame(opcode, payload))
 

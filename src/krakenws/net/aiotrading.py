@@ -28,7 +28,6 @@ from krakenws.core.events import Answered, Reply, Unanswered
 from krakenws.core.inquiry import named
 from krakenws.core.intents import NameTaken
 from krakenws.core.odometer import Odometer
-from krakenws.core.requests import only_validates
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import (
@@ -203,7 +202,7 @@ class TradingShell(FeedShell):
         if wait := self._underway(name):
             hold_to(name, wait.name, asked_of(wait.bound), bound)
             return wait
-        if not only_validates(bound) and not self._odometer.has_recalled:
+        if not bound.only_validates and not self._odometer.has_recalled:
             self._odometer.recall(trading.earlier, time_ns())
         try:
             commands = trading.prepare(bound, name)
@@ -288,9 +287,7 @@ class TradingShell(FeedShell):
     def _leaving(self, link: Link) -> None:
         if self._trading is None or link.key != (V1.api, PRIVATE) or link.looks:
             return
-        leaving = [
-            one for one in link.protocol.leaving if one.entry.trading and not only_validates(one.bound)
-        ]
+        leaving = [one for one in link.protocol.leaving if one.entry.trading and not one.bound.only_validates]
         if self._put_off:  # these come first
             self._delay(link, leaving)
             leaving = []

@@ -20,6 +20,7 @@ from krakenws.record import replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from krakenws.core.catalog import Bound, Wrong
     from krakenws.core.pair import PairRow
@@ -57,21 +58,26 @@ class Checks:
         Raises:
             UsageError: the rule it breaks, and the nearest legal value.
         """
-        _refuse(bound, wrong_time(bound, time()))
+        now_s = time()
+        if wrong := wrong_time(bound, now_s):
+            _refuse(bound, wrong)
         name = bound.values.get("pair")
         if not isinstance(name, str):
             self._note(f"{bound.entry.name}: prices and volume are not checked without pair=")
             return
-        listed, now_s = self._shelf.find(name), time()
+        listed = self._shelf.find(name)
         if listed is None or not 0 <= now_s - listed.fetched_s < FRESH_S:
             listed = self._fetch(bound, name, listed)
         if listed is None:
             return
         wrong = self._wrong(bound, name, listed.row)
-        if wrong is not None and now_s - listed.fetched_s > _RECENT_S:
+        if wrong is None:
+            return
+        if now_s - listed.fetched_s > _RECENT_S:
             listed = self._fetch(bound, name, listed) or listed
             wrong = self._wrong(bound, name, listed.row)
-        _refuse(bound, wrong)
+        if wrong is not None:
+            _refuse(bound, wrong)
 
     def check_cost(self, bound: Bound, best: str) -> None:
         """Pass if a command that passed costs enough at the market's price, too.
@@ -81,7 +87,9 @@ class Checks:
         """
         listed = self._shelf.find(str(bound.values.get("pair")))
         if listed is not None and listed.row is not None:
-            _refuse(bound, wrong_for_pair(bound, listed.row, best))
+            wrong = wrong_for_pair(bound, listed.row, best)
+            if wrong is not None:
+                _refuse(bound, wrong)
 
     def _fetch(self, bound: Bound, name: str, cached: Listed | None) -> Listed | None:
         """Ask the exchange for its list, unless that was just in vain; else return what the cache has."""
@@ -115,6 +123,5 @@ class Checks:
         return "pair", said + (f"; did you mean {meant}?" if meant else "")
 
 
-def _refuse(bound: Bound, wrong: Wrong | None) -> None:
-    if wrong is not None:
-        raise UsageError(f"{bound.entry.name}: {wrong[1]} (or --no-check)")
+def _refuse(bound: Bound, wrong: Wrong) -> NoReturn:
+    raise UsageError(f"{bound.entry.name}: {wrong[1]} (or --no-check)")

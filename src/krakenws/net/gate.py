@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from time import monotonic, time_ns
 
-from krakenws.core.requests import only_validates
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import ConnectionFailed
 from krakenws.net.errand import at_once
@@ -209,7 +208,7 @@ class Gate:
 
 def _counts(bound: Bound) -> bool:
     """Whether a command takes of what limits leave: one that is only checked does not."""
-    return bound.entry.name in PLACING and not only_validates(bound)
+    return bound.entry.name in PLACING and not bound.only_validates
 
 
 def _pair(bound: Bound) -> str:

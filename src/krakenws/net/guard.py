@@ -117,6 +117,7 @@ class Guard:
 
     wants_events = True
     keeps = False
+    awaits_answer = False
     busy = True
     waiting = ()
 

@@ -25,7 +25,6 @@ from krakenws.core.events import (
     trouble_of,
 )
 from krakenws.core.protocol import CLOSE
-from krakenws.core.requests import only_validates
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
 from krakenws.errors import PolicyRefused, RemoteProtocolError, UsageError
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from krakenws.core.exposure import Quote
     from krakenws.core.odometer import Odometer
     from krakenws.core.redaction import Redactor
+    from krakenws.core.requests import Request
     from krakenws.errors import KrakenWSError
     from krakenws.net.credentials import Credentials
     from krakenws.net.follow import Follow
@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 
         keeps: bool
         """Whether commands wait for a connection that must not be made yet, and it gives them up itself."""
+        awaits_answer: bool
+        """Whether somebody waits for what may come at once (`Poller.wait_awake`)."""
 
         @property
         def busy(self) -> bool: ...  # noqa: D102 - whether `attend` has something to do at once
@@ -160,6 +162,7 @@ class Run(Shell):
         self._trading = trading
         self._follow = follow
         self._held_back: list[tuple[Link, Command]] = []
+        self._departing: list[Request] = []
         self._summarize = summarize
         self._odometer = odometer
         self._attendant = attendant
@@ -207,19 +210,19 @@ class Run(Shell):
             KrakenWSError: it must not be sent (`Trading.prepare`).
         """
         assert self._trading is not None  # noqa: S101 - the caller gave it
-        if self._trading.knows(name):
+        if name and self._trading.knows(name):
             number = self._link(dialect, bound.entry.access).protocol.free_number
             return self._trading.recall(bound, name, number)
         commands = self._trading.prepare(bound, name)
         odometer = self._odometer
-        if odometer is not None and not odometer.has_recalled and commands and not only_validates(bound):
+        if odometer is not None and not odometer.has_recalled and commands and not bound.only_validates:
             odometer.recall(self._trading.earlier, time_ns())
+        link = self._link(dialect, bound.entry.access)
         if self._follow is not None:
-            link = self._link(dialect, bound.entry.access)
             listen(link)
             self._held_back += [(link, command) for command in commands]
             return []
-        return [self._request(self._link(dialect, bound.entry.access), command) for command in commands]
+        return [self._request(link, command) for command in commands]
 
     def forbid(self, refused: PolicyRefused) -> None:
         """Send nothing of a line that places orders, as a policy forbids it; what only takes away goes.
@@ -244,8 +247,6 @@ class Run(Shell):
         assert self._trading is not None  # noqa: S101 - whose command it is
         req_id = link.protocol.request(command.bound, monotonic())
         self._trading.expect(command, req_id)
-        if self._odometer is not None:
-            self._odometer.sending(command.bound, req_id, time_ns() // 1000)
         return req_id
 
     def _link(self, dialect: Dialect, access: str) -> Link:
@@ -309,7 +310,7 @@ class Run(Shell):
             KrakenWSError: what broke it off: the sink, credentials, `--strict`.
         """
         try:
-            while not self._is_over():
+            while not (self._stop.set and self._is_over()):
                 if self._attendant is not None:
                     self._attendant.attend(monotonic())
                 self._look()
@@ -359,14 +360,14 @@ class Run(Shell):
         return self._end_at is not None and monotonic() >= self._end_at
 
     def _is_over(self) -> bool:
-        if self._stop.urgent:
+        if self._stop.set and self._stop.urgent:
             return True
         if self._trading is not None and self._trading.busy:  # verdicts are waited for, whatever else happens
             return False
         if self.ends or (self._follow is not None and self._follow.over):
             return True
         idle = self._attendant is None
-        for link in self.links:
+        for link in [*self._links.values()]:
             protocol = link.protocol
             failed = protocol.wants == CLOSE and protocol.failure
             if failed and not self._goes_on_without(link, failure_of(link)):
@@ -409,7 +410,9 @@ class Run(Shell):
         attendant = self._attendant
         calm = self._left is None
         while True:
-            for key in self._poller.wait(None if due is None else max(0.0, due - monotonic())):
+            left_s = None if due is None else max(0.0, due - monotonic())
+            hurries = attendant is not None and attendant.awaits_answer
+            for key in self._poller.wait_awake(left_s) if hurries else self._poller.wait(left_s):
                 calm = self._serve(key) and calm
             now = monotonic()
             if not calm or self._caught_up_at is not None or self._sink.waiting:
@@ -486,15 +489,17 @@ class Run(Shell):
         trading = self._trading
         if trading is None:
             return
-        self._tell_verdicts(trading.told())
+        if trading.has_news:
+            self._tell_verdicts(trading.told())
         if self._held_back and self._follow is not None and self._follow.ready:
             for link, command in self._held_back:
                 self._request(link, command)
             self._held_back.clear()
-        if trading.look_ups and self._looker is None:
+        looks = bool(trading.look_ups)
+        if looks and self._looker is None:
             self._looker = self._numbered_link(V1, PRIVATE, detail=True, looks=True)
             listen(self._looker)
-        elif not trading.look_ups and self._looker is not None:
+        elif not looks and self._looker is not None:
             self._looker.drop()
             self._looker.end_errand()
             self._forget(self._looker)
@@ -509,7 +514,7 @@ class Run(Shell):
 
     def _receive(self, link: Link, frames: list[bytes], received_ns: int, now: float) -> None:
         if self._left is None or link.looks:
-            super()._receive(link, frames, received_ns, now)
+            self._deliver(link, frames, link.protocol.receive(frames, received_ns, now))
             return
         if self._left == 0:  # only a verdict is waited for
             events = link.protocol.receive(frames, received_ns, now)
@@ -527,7 +532,7 @@ class Run(Shell):
         if self._trading is None or link.looks:
             return
         try:
-            self._trading.leave(link.protocol)
+            self._departing = self._trading.leave(link.protocol)
         except PolicyRefused as refused:  # what others sent meanwhile has used up what there was
             for request in [one for one in link.protocol.leaving if _is_placing(one.bound)]:
                 link.protocol.withdraw(request)
@@ -551,6 +556,10 @@ class Run(Shell):
             return
         if self._trading is not None:
             self._trading.left()
+            if self._odometer is not None:  # only now: the exchange works meanwhile
+                at_us = time_ns() // 1000
+                for request in self._departing:
+                    self._odometer.sending(request.bound, request.req_id, at_us)
         if not self._sink.wants_events:
             shown = frames if self._options.show_token else [*map(self._redactor.clean_bytes, frames)]
             self._sink.sent(shown)
@@ -662,4 +671,4 @@ class Run(Shell):
 
 def _is_placing(bound: Bound) -> bool:
     """Whether a policy may forbid what is about to leave: none looks again at what is only validated."""
-    return bound.entry.name in PLACING and not only_validates(bound)
+    return bound.entry.name in PLACING and not bound.only_validates

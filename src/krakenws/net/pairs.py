@@ -13,6 +13,8 @@ Source: auth.md sections 5.3 and 5.5; quirks A1 to A6.
 from __future__ import annotations
 
 import os
+from math import inf
+from time import monotonic
 from types import NoneType
 
 from krakenws.core.kinds import PAIR_ALIASES
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from krakenws.options import Options
 
+_LOOK_S = 1.0
 FRESH_S = 24 * 3600.0
 _LAYOUT = b'{"layout":2}'
 _MAX_ENDPOINTS = 8
@@ -173,7 +176,7 @@ class Listed:
 class Shelf:
     """The cached list of one exchange, looked into for one pair at a time.
 
-    The file is read once a pair, and again when another list has taken its place.
+    The file is read once a pair, and again within a second after another list has taken its place.
 
     Args:
         options: `rest_url` names the exchange.
@@ -184,6 +187,7 @@ class Shelf:
         self._url = options.rest_url
         self._path = _path(directory)
         self._seen: tuple[int, ...] = ()
+        self._looks_at = -inf
         self._found: dict[str, Listed] = {}
 
     def find(self, name: str) -> Listed | None:
@@ -192,12 +196,11 @@ class Shelf:
         Args:
             name: the pair in the name of either API, in the exchange's spelling.
         """
+        now = monotonic()
         try:
-            file = os.stat(self._path)
-            seen = file.st_ino, file.st_mtime_ns, file.st_size
-            if seen != self._seen:
-                self._seen = seen
-                self._found.clear()
+            if now >= self._looks_at:
+                self._look()
+                self._looks_at = now + _LOOK_S
             found = self._found.get(name)
             if found is None:
                 found = self._read(name)
@@ -206,6 +209,14 @@ class Shelf:
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         return found
+
+    def _look(self) -> None:
+        """Forget what was found in another file than there is now. To look takes as long as all checks do."""
+        file = os.stat(self._path)
+        seen = file.st_ino, file.st_mtime_ns, file.st_size
+        if seen != self._seen:
+            self._seen = seen
+            self._found.clear()
 
     def _read(self, name: str) -> Listed | None:
         from json import dumps

@@ -36,7 +36,7 @@ from krakenws.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, Protocol
 
     from krakenws.core.dialect import Dialect
@@ -425,7 +425,7 @@ class Shell:
         if rest is None:
             return
         link.stood = True
-        link.websocket = WebSocket(lambda: urandom(4), self._options.max_message_bytes)
+        link.websocket = WebSocket(_masks().__next__, self._options.max_message_bytes)
         link.protocol.opened(monotonic(), link.token.text.reveal() if link.token else "")
         if rest:
             self._take(link, link.websocket, rest)
@@ -445,9 +445,9 @@ class Shell:
 
     def _clean(self, frames: list[bytes]) -> list[bytes]:
         """Redact what an exchange may echo: all frames of a read at once, as it hardly ever does."""
-        joined = b"\n".join(frames)
         clean = self._redactor.clean_bytes
-        return frames if clean(joined) == joined else [*map(clean, frames)]
+        joined = b"\n".join(frames)  # one frame is passed on as it is
+        return frames if clean(joined) is joined else [*map(clean, frames)]
 
     def _closed(self, link: Link, websocket: WebSocket) -> None:
         if websocket.failure is not None:
@@ -513,6 +513,13 @@ class Shell:
         transport.write(websocket.bytes_to_send())
         transport.end_writing()
         return True
+
+
+def _masks() -> Iterator[bytes]:
+    """Give 4 random bytes at a time, drawn for 64 frames at once, as each call of the system shows."""
+    while True:
+        drawn = urandom(256)
+        yield from (drawn[at : at + 4] for at in range(0, 256, 4))
 
 
 def listen(link: Link) -> None:

@@ -24,7 +24,6 @@ from krakenws.core.catalog import Bound, shown
 from krakenws.core.events import Answered, Rejected, Reply, Unanswered
 from krakenws.core.inquiry import advice, is_sought, mark_of, named, order_of
 from krakenws.core.intents import ACCEPTED, OPEN, REJECTED, UNKNOWN, Intent, IntentTakenError, NameTaken
-from krakenws.core.requests import only_validates
 from krakenws.errors import IntentUnderway, SinkError, UsageError
 from krakenws.net.lookups import LookUps
 from krakenws.record import replace
@@ -163,22 +162,26 @@ class Trading:
         if self._begun and self._name:
             raise UsageError("--intent names one command: run the others by themselves")
         name = self._name or name
-        if name or not only_validates(bound):  # else there will be no row, and none to compare with
+        if not self._begun and (name or not bound.only_validates):  # else no row will be there to compare
             self._begin()
-        if self.knows(name):
-            self.recall(bound, name)
-            return []
-        for command in self._unsent if name else ():
-            if command.id != name:
-                continue
-            hold_to(name, command.bound.entry.name, command.asked, bound)
-            raise IntentUnderway(f"the intent {name} waits to be sent: ask again once its verdict is told")
+        if name:
+            if self.knows(name):
+                self.recall(bound, name)
+                return []
+            for command in self._unsent:
+                if command.id == name:
+                    hold_to(name, command.bound.entry.name, command.asked, bound)
+                    raise IntentUnderway(
+                        f"the intent {name} waits to be sent: ask again once its verdict is told"
+                    )
         exposure: Mapping[str, str] = {}
         for check in self._checks:
             exposure = check(bound) or exposure
         asked = asked_of(bound)
         parts = requests_of(bound, self._free_userref)
-        id_, named = name or urandom(8).hex(), bool(name)
+        id_, named = name, bool(name)
+        if not (named or bound.only_validates):  # what is only checked has no row, which would need a name
+            id_ = urandom(8).hex()
         commands = [Command(part, asked, exposure, id_, at, named=named) for at, part in enumerate(parts, 1)]
         self._unsent += commands
         return commands
@@ -189,8 +192,6 @@ class Trading:
 
     def _begin(self) -> None:
         """Look at the journal once: which numbers are in use, and what was left open."""
-        if self._begun:
-            return
         pending = self._ledger.pending()
         self._begun = True
         self._marks = {mark[1] for intent in pending if (mark := mark_of(intent))}
@@ -223,26 +224,30 @@ class Trading:
         """A command is not to be sent any more."""
         self._unsent.remove(self._commands.pop(req_id))
 
-    def leave(self, protocol: ClientProtocol) -> None:
+    def leave(self, protocol: ClientProtocol) -> list[Request]:
         """Write the rows of what is about to leave; what may not leave is withdrawn.
 
         What is only to be checked places nothing, and has no row: there is nothing to look for.
+
+        Returns:
+            The trading requests that leave.
 
         Raises:
             SinkError: they could not be written: nothing may leave.
             PolicyRefused: they must not be: nothing may leave.
             NameTaken: some must not leave, and were withdrawn; the others may.
         """
-        trading = [request for request in protocol.leaving if request.entry.trading]
-        if not trading:
-            return
-        leaving = [(request, self._commands[request.req_id]) for request in trading]
-        only_checked = {command for request, command in leaving if only_validates(request.bound)}
-        if only_checked:
-            self._unsent = [command for command in self._unsent if command not in only_checked]
-            leaving = [pair for pair in leaving if pair[1] not in only_checked]
+        trading, leaving = [], []
+        for request in protocol.leaving:
+            if request.entry.trading:
+                trading.append(request)
+                command = self._commands[request.req_id]
+                if not request.bound.only_validates:
+                    leaving.append((request, command))
+                elif command in self._unsent:
+                    self._unsent.remove(command)
         if not leaving:
-            return
+            return trading
         created_ns = time_ns()
         intents = [self._intent(command, request.req_id, created_ns) for request, command in leaving]
         confirm, commands = self._confirm, [command for _, command in leaving]
@@ -251,14 +256,14 @@ class Trading:
             self._ledger.begin(intents, allow=None if confirm is None else lambda: confirm(commands))
         except IntentTakenError as taken:
             self._give_way(protocol, leaving, taken.intent)
-            self.leave(protocol)
-            return
+            return self.leave(protocol)
         for intent, (_, command) in zip(intents, leaving, strict=True):
             command.intent = intent
         self._unsent = [command for command in self._unsent if command.intent is None]
         self.traded = True
         self._stop.hold()
         reached(ROW)
+        return trading
 
     def _give_way(
         self, protocol: ClientProtocol, leaving: Sequence[tuple[Request, Command]], name: str
@@ -282,7 +287,7 @@ class Trading:
             command.named,
             command.bound.entry.name,
             command.asked,
-            {name: value for name, value in command.bound.values.items() if name != "reqid"},
+            asked_of(command.bound),
             req_id,
             self._endpoint,
             self._account,
@@ -352,7 +357,8 @@ class Trading:
         intent = command.intent
         if intent is None:  # it was only to be checked, or held back and never left
             del self._commands[event.req_id]
-            self._unsent = [one for one in self._unsent if one is not command]
+            if command in self._unsent:
+                self._unsent.remove(command)
             return [event]
         if intent.state == UNKNOWN and not isinstance(event, Unanswered):
             self._told_late(intent, event)
@@ -473,8 +479,9 @@ def hold_to(name: str, method: str, asked: Mapping[str, object], bound: Bound) -
 
 
 def asked_of(bound: Bound) -> Values:
-    """Return a command's parameters as typed."""
-    return {name: value for name, value in bound.values.items() if name != "reqid"}
+    """Return a command's parameters as typed, whatever number the request has."""
+    values = bound.values
+    return {name: values[name] for name in values if name != "reqid"} if "reqid" in values else values
 
 
 def _ended(intent: Intent, state: str, found: str, *, error: str = "") -> Intent:
@@ -493,7 +500,7 @@ def requests_of(bound: Bound, userref: Callable[[], str]) -> list[Bound]:
         listed = values.get(name)
         if isinstance(listed, list) and len(listed) > 1:
             return [Bound(bound.entry, {**values, name: [item]}) for item in listed]
-    return [Bound(bound.entry, values)]
+    return [bound if values is bound.values else Bound(bound.entry, values)]
 
 
 def draw_userref() -> str:
@@ -504,7 +511,7 @@ def draw_userref() -> str:
 def _marked(bound: Bound, userref: Callable[[], str]) -> Values:
     """Return a command's values with a number of ours, if it places an order that has none."""
     values, name = bound.values, bound.entry.name
-    if only_validates(bound):
+    if bound.only_validates:
         return values
     if name == "editOrder" and "newuserref" not in values:
         return {**values, "newuserref": userref()}

@@ -8,15 +8,9 @@ nor a change in a connection's life.
 
 from __future__ import annotations
 
-from json import JSONEncoder
-from json.encoder import (  # type: ignore[attr-defined]  # of all Pythons since 2.7, not in the stubs
-    c_make_encoder,
-)
-from json.encoder import (
-    encode_basestring_ascii as quoted,
-)
 from time import gmtime, strftime
 
+from krakenws.core.dialect import encoder
 from krakenws.core.events import (
     NUMBERS,
     Addressed,
@@ -25,6 +19,7 @@ from krakenws.core.events import (
     Rejected,
     Reply,
     Subscribed,
+    Unanswered,
     Update,
     Violation,
     place_of,
@@ -198,29 +193,24 @@ def _line(fields: dict[str, Any]) -> bytes:
     return _compact(fields).encode() + b"\n"
 
 
-def _make_encoder() -> Callable[[Any], str]:
-    """Return what encodes a dict. `JSONEncoder.encode` makes an encoder at each call, half of its time."""
-    encoder = JSONEncoder(separators=(",", ":"), check_circular=False)
-    if c_make_encoder is None:  # a Python without it
-        return encoder.encode
-    compact = c_make_encoder(None, encoder.default, quoted, None, ":", ",", False, False, True)
-    return lambda fields: "".join(compact(fields, 0))
-
-
-_compact = _make_encoder()
+_compact = encoder(",")
+_PLACE = {"channel", "symbol"}
+_REQUEST = {"method", "req_id"}
+_OUTCOMES: dict[type[Event], dict[str, Any]] = {
+    Reply: {"success": True, "outcome": "accepted"},
+    Rejected: {"success": False, "outcome": "rejected"},
+    Unanswered: {"outcome": "unknown"},
+}
 _shown: dict[type[Event], tuple[tuple[str, str, bool], ...]] = {}
 
 
 def _members(cls: type[Event]) -> tuple[tuple[str, str, bool], ...]:
-    """Return an event's fields but for place and time: name, JSON's name, whether it has a default."""
-    members = _shown.get(cls)
-    if members is None:
-        names: tuple[str, ...] = cls.__match_args__[1:]  # as `record` made them: all but received_ns
-        members = _shown[cls] = tuple(
-            (name, name.removesuffix("_ns"), name in vars(cls))
-            for name in names
-            if name not in {"channel", "symbol"}
-        )
+    """Return an event's fields but the first and the last: name, JSON's name, whether it has a default."""
+    names: tuple[str, ...] = cls.__match_args__[1:]  # as `record` made them: all but received_ns
+    first = _REQUEST if issubclass(cls, Answered) else _PLACE
+    members = _shown[cls] = tuple(
+        (name, name.removesuffix("_ns"), name in vars(cls)) for name in names if name not in first
+    )
     return members
 
 
@@ -235,36 +225,28 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
     if isinstance(event, Addressed):
         fields = {"event": event.event.name, "id": event.id}
         event = event.event
-    route = event.route
-    if route is not None and not isinstance(event, Subscribed):  # whose `params` say as much
+    cls, route = event.__class__, event.route
+    if isinstance(event, Answered):
+        fields["method"], fields["req_id"] = event.method, event.req_id
+        fields.update(_OUTCOMES[cls])
+    elif route is not None and not isinstance(event, Subscribed):  # whose `params` say as much
         fields.update(place_of(route.channel, route.symbol))
     else:
         fields.update(place_of(getattr(event, "channel", ""), getattr(event, "symbol", "")))
-    for name, shown, has_default in _members(event.__class__):
+    for name, shown, has_default in _shown.get(cls) or _members(cls):
         value = getattr(event, name)
         if shown != name:
             if value is not None or name == "to_ns":
                 fields[shown] = None if value is None else stamp(value)
+        elif value.__class__ is str:
+            if value or not has_default:
+                fields[name] = value
         elif value.__class__ is float:
             fields[name] = round(value, 6)
-        elif value is not None and (value != "" or not has_default):
+        elif value is not None:
             fields[name] = dict(value) if hasattr(value, "keys") else value
-    if isinstance(event, Answered):
-        fields = _with_outcome(event, fields)
     fields["received"] = stamp(event.received_ns)
     return fields
-
-
-def _with_outcome(event: Answered, fields: dict[str, Any]) -> dict[str, Any]:
-    """Put the outcome between what identifies a request and what it brought."""
-    head: dict[str, Any] = {
-        name: fields.pop(name) for name in ("event", "id", "method", "req_id") if name in fields
-    }
-    if isinstance(event, Reply):
-        return {**head, "success": True, "outcome": "accepted", **fields}
-    if isinstance(event, Rejected):
-        return {**head, "success": False, "outcome": "rejected", **fields}
-    return {**head, "outcome": "unknown", **fields}
 
 
 def one_channel(bound: Sequence[Bound]) -> Entry:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from krakenws.cli.asking import HELP, QUIT, START, STATUS, STOP, Asked, Mistake, Reader, is_blank, read_line
+from krakenws.cli.asking import HELP, QUIT, START, STATUS, STOP, Asked, Mistake, is_blank, read_line
 from krakenws.errors import ConnectionFailed
 
 TOKEN = "WW91ci9hdXRoZW50aWNhdGlvbi90b2tlbi9nb2Vz"
@@ -250,27 +250,3 @@ def test_a_trading_command_may_have_a_name(line: str | dict[str, Any]) -> None:
 )
 def test_names_that_cannot_be_are_refused(line: str | dict[str, Any], sentence: str) -> None:
     assert sentence in str(refused(line))
-
-
-@pytest.mark.parametrize("form", ['{{"id":{},"do":"ping"}}', '{{"id": "{}", "do": "ping"}}', "ping id={}"])
-def test_a_line_that_differs_by_its_id_only_is_known_again(form: str) -> None:
-    reader = Reader(patterns)
-    first, second = reader.read(form.format(1)), reader.read(form.format(2))
-    assert first is not None
-    assert second is not None
-    assert second.bound is first.bound
-    assert (first.id, second.id) == ((1, 2) if form.startswith('{{"id":{}') else ("1", "2"))
-
-
-def test_a_pattern_is_read_anew() -> None:
-    listed = [["XBT/USD"], ["XBT/USD", "SOL/USD"]]
-    reader = Reader(lambda _: lambda _: listed.pop(0))
-    found = [reader.read(f"ticker */USD id={number}") for number in range(2)]
-    assert [one and one.bound and one.bound.symbols for one in found] == [["XBT/USD"], ["XBT/USD", "SOL/USD"]]
-
-
-def test_a_reader_forgets_when_it_knows_too_much() -> None:
-    reader = Reader(patterns)
-    for number in range(1000):
-        assert reader.read(f"addOrder pair=XBT/USD type=buy ordertype=limit price={number + 1} volume=1 id=a")
-    assert len(reader._known) <= 256

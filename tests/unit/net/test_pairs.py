@@ -274,15 +274,21 @@ def test_one_pair_is_looked_up_in_its_endpoints_list_by_either_name(tmp_path: Pa
         )
 
 
-def test_a_shelf_is_looked_into_again_when_another_list_has_taken_its_place(tmp_path: Path) -> None:
+def test_a_shelf_is_looked_into_again_a_second_after_another_list_has_taken_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 10.0
+    monkeypatch.setattr("krakenws.net.pairs.monotonic", lambda: now_s)
     with serve(ANSWER) as server:
         shelf = Shelf(Options(rest_url=server.url), str(tmp_path))
         _load(server.url, tmp_path)
         found = shelf.find("XBT/USD")
         assert shelf.find("XBT/USD") is found, "it was read again"
         _load(server.url, tmp_path, NOW_S + FRESH_S + 1)
+        now_s += 1.0
         again = shelf.find("XBT/USD")
         assert again is not None
         assert again.fetched_s == NOW_S + FRESH_S + 1
         (tmp_path / "pairs.jsonl").unlink()
+        now_s += 1.0
         assert shelf.find("XBT/USD") is None
