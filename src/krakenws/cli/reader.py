@@ -57,7 +57,7 @@ class _Form:
         asked = self.asked
         bound = asked.bound
         if bound is not None and numbers:
-            bound = rebind(bound, zip(self.params, numbers, strict=True))
+            bound = rebind(bound, self.params, numbers)
         return Asked(id_, asked.do, bound, asked.topic, asked.intent)
 
 

@@ -200,17 +200,21 @@ def bind_texts(entry: Entry, placed: Iterable[tuple[Param, str]], expand: Expand
     return _ruled(entry, _with_defaults(entry, given))
 
 
-def rebind(bound: Bound, placed: Iterable[tuple[Param, str]]) -> Bound:
+def rebind(bound: Bound, params: Sequence[Param], numbers: Sequence[str]) -> Bound:
     """Return a bound entry with other values of parameters that have one value each.
+
+    Args:
+        bound: it.
+        params: the parameters.
+        numbers: decimal text for each of them, of at most 40 digits.
 
     Raises:
         UsageError: as `bind`.
     """
     entry, values = bound.entry, dict(bound.values)
-    known = entry.known
-    for param, text in placed:
-        value: Value | None = known.get((param.name, text))
-        values[param.wire or param.name] = _read(entry, param, text, None) if value is None else value
+    for param, number in zip(params, numbers, strict=True):
+        value = number if param.kind.takes_decimals and number.strip("0.") else None
+        values[param.wire or param.name] = value or _read(entry, param, number, None)
     return _ruled(entry, values)
 
 

@@ -27,12 +27,14 @@ class Kind:
     """How the text of a value is read.
 
     `parse` gives the value as it goes on the wire, or raises `ValueError` with words that follow "price=… ".
-    `word` names the kind in help; `schema` is its JSON Schema on the wire.
+    `word` names the kind in help; `schema` is its JSON Schema on the wire; `takes_decimals`: decimal text
+    that is not zero is its own value.
     """
 
     word: str
     parse: Callable[[str], Value]
     schema: Mapping[str, object]
+    takes_decimals: bool = False
 
 
 def _text(text: str) -> str:
@@ -227,10 +229,10 @@ _STRING = {"type": "string"}
 _DECIMAL_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?$"}
 _PRICE_SCHEMA = {"type": "string", "pattern": r"^[+#-]?\d+(\.\d+)?%?$"}
 TEXT = Kind("text", _text, _STRING)
-AMOUNT = Kind("decimal", _amount, _DECIMAL_SCHEMA)
-AMOUNT_OR_ZERO = Kind("decimal", _decimal, _DECIMAL_SCHEMA)
-PRICE = Kind("price", _price, _PRICE_SCHEMA)
-LIMIT = Kind("price", _limit, _PRICE_SCHEMA)
+AMOUNT = Kind("decimal", _amount, _DECIMAL_SCHEMA, takes_decimals=True)
+AMOUNT_OR_ZERO = Kind("decimal", _decimal, _DECIMAL_SCHEMA, takes_decimals=True)
+PRICE = Kind("price", _price, _PRICE_SCHEMA, takes_decimals=True)
+LIMIT = Kind("price", _limit, _PRICE_SCHEMA, takes_decimals=True)
 """The second price of an order."""
 LEVERAGE = Kind("integer", _leverage, {"type": "string", "pattern": r"^[1-9]\d*$"})
 INTEGER = Kind("integer", _integer, {"type": "integer", "minimum": 0})

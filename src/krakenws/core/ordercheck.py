@@ -179,7 +179,8 @@ def _too_cheap(values: Values, pair: PairRow, best: str, *, is_viqc: bool) -> Wr
     price, price_scale = "", 0
     paid = 1  # a volume in quote currency is what it costs
     if not is_viqc:
-        price = {"limit": _given(values, "price"), "market": best}.get(str(values["ordertype"]), "")
+        type_ = values["ordertype"]
+        price = _given(values, "price") if type_ == "limit" else best if type_ == "market" else ""
         if not price or is_relative(price):
             return None
         paid, price_scale = parts(price)

@@ -66,15 +66,16 @@ _ORDER_TYPES = (
     "settle-position",
 )
 _CLOSE_TYPES = _ORDER_TYPES[1:-1]
-_CLOSE_NAMES = frozenset(("close[ordertype]", "close[price]", "close[price2]"))
+_CLOSE_NAMES = ("close[ordertype]", "close[price]", "close[price2]")
+_CLOSING = frozenset(_CLOSE_NAMES)
 _PRICED = frozenset(_ORDER_TYPES[1:-1])
 _TWO_PRICES = frozenset(name for name in _ORDER_TYPES if name.endswith("-limit"))
 
 
-def _priced(values: Values, prefix: str = "", suffix: str = "") -> Wrong | None:
+def _priced(values: Values, names: tuple[str, str, str] = ("ordertype", "price", "price2")) -> Wrong | None:
     """Which prices an order type needs. Source: v1 addOrder, `price` and `price2`."""
-    first, second = f"{prefix}price{suffix}", f"{prefix}price2{suffix}"
-    type_, price, price2 = values.get(f"{prefix}ordertype{suffix}"), values.get(first), values.get(second)
+    kind, first, second = names
+    type_, price, price2 = values.get(kind), values.get(first), values.get(second)
     if type_ in _PRICED and price is None:
         field, wrong = first, f"needs {first}="
     elif type_ in _TWO_PRICES and price2 is None:
@@ -85,7 +86,7 @@ def _priced(values: Values, prefix: str = "", suffix: str = "") -> Wrong | None:
         field, wrong = first, f"needs a relative price such as {first}=+1.5%"
     else:
         return None
-    return field, f"{prefix}ordertype{suffix}={type_} {wrong}"
+    return field, f"{kind}={type_} {wrong}"
 
 
 def _order_rules(values: Values) -> Wrong | None:
@@ -109,12 +110,12 @@ def _order_rules(values: Values) -> Wrong | None:
 
 
 def _close_rules(values: Values) -> Wrong | None:
-    if _CLOSE_NAMES.isdisjoint(values):
+    if _CLOSING.isdisjoint(values):
         return None
     if "close[ordertype]" not in values:
-        first = next(name for name in values if name in _CLOSE_NAMES)
+        first = next(name for name in values if name in _CLOSING)
         return "close[ordertype]", f"{first} needs close[ordertype]="
-    return _priced(values, "close[", "]")
+    return _priced(values, _CLOSE_NAMES)
 
 
 def _names_one_order(values: Values) -> Wrong | None:

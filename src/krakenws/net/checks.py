@@ -58,10 +58,9 @@ class Checks:
         Raises:
             UsageError: the rule it breaks, and the nearest legal value.
         """
-        now_s = time()
+        now_s, name = time(), bound.values.get("pair")
         if wrong := wrong_time(bound, now_s):
             _refuse(bound, wrong)
-        name = bound.values.get("pair")
         if not isinstance(name, str):
             self._note(f"{bound.entry.name}: prices and volume are not checked without pair=")
             return

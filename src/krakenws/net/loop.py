@@ -571,7 +571,7 @@ class Run(Shell):
             return
         if self._odometer is not None and link.name == PRIVATE:
             events = self._odometer.heed(events)
-        super()._deliver(link, frames, events)
+        Shell._deliver(self, link, frames, events)  # `super` would take half as long as what it calls
 
     def _tell(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
         if self._trading is not None:

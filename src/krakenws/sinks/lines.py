@@ -196,6 +196,7 @@ def _line(fields: dict[str, Any]) -> bytes:
 _compact = encoder(",")
 _PLACE = {"channel", "symbol"}
 _REQUEST = {"method", "req_id"}
+_AS_THEY_ARE = {str, bool, int, dict}
 _OUTCOMES: dict[type[Event], dict[str, Any]] = {
     Reply: {"success": True, "outcome": "accepted"},
     Rejected: {"success": False, "outcome": "rejected"},
@@ -235,16 +236,18 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
         fields.update(place_of(getattr(event, "channel", ""), getattr(event, "symbol", "")))
     for name, shown, has_default in _shown.get(cls) or _members(cls):
         value = getattr(event, name)
-        if shown != name:
-            if value is not None or name == "to_ns":
-                fields[shown] = None if value is None else stamp(value)
-        elif value.__class__ is str:
-            if value or not has_default:
-                fields[name] = value
+        if value is None:
+            if name == "to_ns":
+                fields[shown] = None
+        elif shown != name:
+            fields[shown] = stamp(value)
         elif value.__class__ is float:
             fields[name] = round(value, 6)
-        elif value is not None:
-            fields[name] = dict(value) if hasattr(value, "keys") else value
+        elif value.__class__ in _AS_THEY_ARE or not hasattr(value, "keys"):
+            if value != "" or not has_default:
+                fields[name] = value
+        else:
+            fields[name] = dict(value)
     fields["received"] = stamp(event.received_ns)
     return fields
 
