@@ -10,6 +10,7 @@ from krakenws.net.errand import at_once
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from krakenws.cli.context import Context
+    from krakenws.core.catalog import Bound
     from krakenws.core.intents import Intent
     from krakenws.journal import Journal
     from krakenws.net.errand import Learn
@@ -49,7 +50,11 @@ def make_trading(
 
         history = account.history(journal)
         gate = make_gate(context, make_run, stop, history, learn=learn, at_hand=at_hand)
-        checks = (lambda bound: pass_gate(context, gate, bound, trading.waiting),)
+
+        def check(bound: Bound) -> dict[str, str] | None:
+            return pass_gate(context, gate, bound, trading.waiting if gate.has_policy else ())
+
+        checks = (check,)
         confirm = confirming(gate, history)
     name = str(context.settings.get("intent", ""))
     trading = account.trading(journal, stop, note=context.note, name=name, checks=checks, confirm=confirm)

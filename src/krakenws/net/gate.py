@@ -62,6 +62,9 @@ class Gate:
         note: takes a sentence for people.
         learn: makes the calls that ask the exchange.
         at_hand: gives the best prices of a pair whose verified book is followed anyway, else None.
+
+    Attributes:
+        has_policy: whether there is one, so that it matters what waits to be sent.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Gate:
         self._learn = learn
         self._at_hand = at_hand
         self._policy = policy
+        self.has_policy = policy is not None
         self._history = history
         self._make_run = make_run
         self._stop = stop

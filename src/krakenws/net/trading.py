@@ -177,11 +177,12 @@ class Trading:
         exposure: Mapping[str, str] = {}
         for check in self._checks:
             exposure = check(bound) or exposure
-        asked = asked_of(bound)
-        parts = requests_of(bound, self._free_userref)
-        id_, named = name, bool(name)
-        if not (named or bound.only_validates):  # what is only checked has no row, which would need a name
-            id_ = urandom(8).hex()
+        asked, id_, named = asked_of(bound), name, bool(name)
+        if bound.only_validates:  # it has no row, which would need a name, and places nothing to be found
+            parts = [bound]
+        else:
+            parts = requests_of(bound, self._free_userref)
+            id_ = name or urandom(8).hex()
         commands = [Command(part, asked, exposure, id_, at, named=named) for at, part in enumerate(parts, 1)]
         self._unsent += commands
         return commands
