@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from krakenws.core.catalog import COMMAND, bind
 from tests.support.command import DEADLINE_S, Command
 from tests.support.sandbox import Sandbox, running
 from tests.support.schema import fits
-from tests.support.scripts import OPEN_ORDERS, TICKER, Ladder, acknowledges, pongs, streams
+from tests.support.scripts import OPEN_ORDERS, TICKER, Ladder, acknowledges, knows_nothing, pongs, streams
 from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
@@ -501,6 +502,36 @@ def test_what_is_asked_behind_a_signal_is_not_begun_while_a_verdict_is_waited_fo
         assert answers(process, "before")["before"]["outcome"] == "accepted"
         assert process.finish().code == 0
     assert (refused["code"], refused["message"]) == (4, "the session ends")
+    assert len(server.sent("addOrder")) == 1
+
+
+def test_a_signal_calls_off_the_order_that_waits_for_its_connection(trader: Command) -> None:
+    connections = itertools.count()
+    again = threading.Event()
+
+    def script(client: Connection) -> None:
+        if next(connections):
+            assert again.wait(DEADLINE_S)
+            knows_nothing(client)
+            return
+        client.greet()
+        while (asked := client.expect())["event"] != "addOrder":
+            client.send(*acks(asked))
+        client.end()
+
+    patience = ["--look-ups", "1s,2s", "--connect-timeout", f"{DEADLINE_S}s"]
+    with exchange(private=script) as server, session(trader, *patience, *server.options) as process:
+        process.send(f"{ORDER} id=before\n")
+        while process.event()["event"] != "disconnected":
+            pass
+        process.send(f"{ORDER} id=held\nstatus id=s\n")
+        assert answers(process, "s")["s"]["unanswered"] == 2
+        os.kill(process.pid, signal.SIGTERM)
+        held = answers(process, "held")["held"]
+        again.set()
+        result = process.finish()
+    assert (held["code"], held["message"]) == (4, "the session ends")
+    assert result.code == 6, "what became of the first one cannot be known"
     assert len(server.sent("addOrder")) == 1
 
 

@@ -27,7 +27,7 @@ from krakenws.core.events import (
 from krakenws.core.protocol import CLOSE
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
-from krakenws.errors import PolicyRefused, RemoteProtocolError, UsageError
+from krakenws.errors import ConnectionFailed, PolicyRefused, RemoteProtocolError, UsageError
 from krakenws.net.poller import READ, Poller, SpinningPoller
 from krakenws.net.shell import GOODBYE_S, Shell, failure_of, has_closed, listen, prove
 from krakenws.net.stop import Stopped
@@ -314,6 +314,8 @@ class Run(Shell):
                 if self._attendant is not None:
                     self._attendant.attend(monotonic())
                 self._look()
+                if self._stop.set or self._end_at is not None or self._left == 0:
+                    self._call_off()
                 for link in self._every():
                     self._obey(link)
                 if self._is_over():
@@ -326,6 +328,21 @@ class Run(Shell):
         finally:
             self._say_goodbye()
         self._look_back()
+
+    def _call_off(self) -> None:
+        """Once only verdicts are waited for, let no order leave that still waits for its connection.
+
+        Who pressed Ctrl-C before it was sent does not want it when the connection is back.
+        """
+        if self._trading is None or not self.ends:
+            return
+        for req_id, bound in self._trading.held:
+            link = self._links.get(_TRADED)
+            if bound.entry.name not in PLACING or link is None or not link.protocol.give_up(req_id):
+                continue
+            if self._attendant is not None:  # else `judge` says that it was not sent
+                self._trading.give_up(req_id)
+                self._attendant.refused(_TRADED, req_id, ConnectionFailed("the session ends"))
 
     def _look_back(self) -> None:
         """Find out how the order ended that was followed, if nobody was there to see."""
