@@ -333,6 +333,18 @@ def test_a_connection_that_is_lost_while_nobody_needs_it_is_made_anew_when_someb
     assert len(server.connections) == 2
 
 
+def test_a_client_is_opened_once() -> None:
+    async def main() -> None:
+        kraken = client(server)
+        async with kraken:
+            pass
+        with pytest.raises(krakenws.UsageError, match="opened once: make another one"):
+            await kraken.__aenter__()
+
+    with exchange() as server:
+        run(main())
+
+
 def test_closing_the_client_ends_its_streams_and_leaves_nothing_open() -> None:
     async def main() -> list[str]:
         async with client(server) as kraken:

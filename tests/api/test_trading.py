@@ -283,6 +283,7 @@ def test_a_float_is_refused_and_so_is_what_the_catalog_does_not_know() -> None:
         async with client(server) as kraken:
             for changes, sentence in (
                 ({"price": 0.1}, "price=0.1 is a float, which is not exact: write '0.1'"),
+                ({"reqid": 7.0}, "reqid=7.0 is a float, which is not exact: write 7$"),
                 ({"price": object()}, "price is object, not text"),
                 ({"price": Decimal("NaN")}, "price=NaN is not a number"),
                 ({"type": "hold"}, "type=hold is not offered"),

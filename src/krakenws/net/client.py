@@ -11,6 +11,7 @@ from krakenws.core import v1_entries, v2_entries
 from krakenws.core.catalog import CHANNEL, Bound, bind, find, nearest, shown
 from krakenws.core.events import Pong, Rejected, Reply, Unanswered
 from krakenws.core.intents import NAMES, is_name
+from krakenws.core.kinds import INTEGER
 from krakenws.core.verdicts import (
     OrderAdded,
     OrderAmended,
@@ -86,7 +87,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         if self._opened is not None:
-            raise UsageError("this client is open already: make another one with krakenws.connect")
+            raise UsageError("a client is opened once: make another one with krakenws.connect")
         with SPEAKING_PYTHON:
             self._opened = await self._open_shell()
         return self
@@ -479,7 +480,10 @@ def _text(entry: Entry, name: str, value: object) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        raise UsageError(f"{entry.name}: {name}={value} is a float, which is not exact: write '{value}'")
+        param = entry.param(name)
+        whole = param is not None and param.kind is INTEGER and value.is_integer()
+        exact = int(value) if whole else f"'{value}'"
+        raise UsageError(f"{entry.name}: {name}={value} is a float, which is not exact: write {exact}")
     if isinstance(value, list | tuple | set | frozenset):
         return ",".join(_text(entry, name, item) for item in value)
     from decimal import Decimal

@@ -438,7 +438,9 @@ class Trading:
         if any(intent.is_same(owed) for intent in known for owed in self.owed):
             raise IntentUnderway(f"the intent {name} awaits its verdict: ask again once that is told")
         self.traded = True
-        self._note(f"the intent {name} was used before: this is its verdict, nothing was sent")
+        is_open = any(intent.pending for intent in known)
+        what = "its verdict is looked for" if is_open else "this is its verdict"
+        self._note(f"the intent {name} was used before: {what}, nothing was sent")
         if number is not None:
             known = [replace(intent, req_id=number()) for intent in known]
         for intent in known:
