@@ -35,6 +35,8 @@ _NAMES = {
     "generator": "the generator, nobody looking",
     "cryptofeed": "cryptofeed, checksum validation",
     "socket": "a plain socket",
+    "socket-blind": "a plain socket that neither masks nor reads",
+    "relay": "a relay that looks at nothing",
 }
 
 

@@ -55,9 +55,9 @@ class Socket:
             data += self.socket.recv(READ_BYTES)
         self._rest, self._end = data.partition(b"\r\n\r\n")[2], 0
 
-    def send(self, text: str) -> None:
+    def send(self, text: str, key: bytes = bytes(4)) -> None:
         """Send a text frame."""
-        self.socket.sendall(masked(text.encode()))
+        self.socket.sendall(masked(text.encode(), key))
 
     def count(self) -> int:
         """Return how many data frames a read has completed."""

@@ -5,12 +5,15 @@ A ping goes to the load generator, which answers at once; an order that is only 
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from contextlib import ExitStack, contextmanager
 from itertools import count, cycle
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     Ask = Callable[[int], bytes]
     """Asks under a number; returns what came up to the answer."""
 
+_RELAY = Path(__file__).resolve().parent / "relay.py"
 _WARM_UP = 10
 _PAIRS = (
     *("XBT/USD", "ETH/USD", "XBT/EUR", "ETH/EUR", "SOL/USD", "XRP/USD", "ADA/USD", "XDG/USD", "LTC/USD"),
@@ -35,7 +39,8 @@ _PAIRS = (
     *("AAVE/USD", "PAXG/USD", "LTC/EUR", "XLM/EUR", "XTZ/EUR", "MLN/EUR", "0G/EUR"),
 )
 """Each has a rate counter of its own, and a validated order counts as well."""
-_ORDER = '"type":"buy","ordertype":"limit","price":"1","validate":"true"'
+_MEMBERS = {"type": "buy", "ordertype": "limit", "price": "1", "validate": "true"}
+_ORDER = json.dumps(_MEMBERS, separators=(",", ":"))[1:-1]
 
 
 class RoundTrip(Contest):
@@ -121,8 +126,8 @@ class Orders(RoundTrip):
     """`addOrder validate=true` to the sandbox; the session also holds it to the rules of its pair."""
 
     name = "session addOrder"
-    contestants = ("session", "session --listen", "socket")
-    references = ("socket",)
+    contestants = ("session", "session --listen", "relay", "socket", "socket-blind")
+    references = ("socket", "socket-blind")
     answered = (b'"ok"', b'"accepted"')
 
     def __init__(self, arena: Arena, trips: int) -> None:
@@ -154,8 +159,12 @@ class Orders(RoundTrip):
         return f'{{"id":{number},"do":"addOrder",{self._order(number)}}}'
 
     def _order(self, number: int) -> str:
-        """Return an order that was not sent before: a line that is known again costs less."""
+        """Return an order that was not sent before, as text of JSON."""
         return f'{_ORDER},"volume":"{100 + number % 5000 / 1000:.3f}","pair":"{next(self._pairs)}"'
+
+    def _members(self, number: int) -> dict[str, str]:
+        """Return such an order as a program has it."""
+        return {**_MEMBERS, "volume": f"{100 + number % 5000 / 1000:.3f}", "pair": next(self._pairs)}
 
     def open(self, who: str) -> AbstractContextManager[Ask]:
         """Start a contestant."""
@@ -164,6 +173,11 @@ class Orders(RoundTrip):
         if who == "session --listen":
             return self._served()
         token = token_of(self._told)
+        if who == "relay":
+            environ = {**self._environ, "KRAKEN_WS_TOKEN": token}
+            return _piped([sys.executable, "-P", str(_RELAY)], environ, self._line, _id)
+        if who == "socket":
+            return _reading(Socket(self._told["private"]), token, self._members)
         head = f'{{"event":"addOrder","token":"{token}"'
         return _asking(
             Socket(self._told["private"]),
@@ -211,6 +225,23 @@ def _asking(client: Socket, question: Callable[[int], tuple[str, bytes]]) -> Ite
         text, mark = question(number)
         client.send(text)
         return client.wait_for(mark)
+
+    with client.socket:
+        yield ask
+
+
+@contextmanager
+def _reading(client: Socket, token: str, order: Callable[[int], dict[str, str]]) -> Iterator[Ask]:
+    """Ask on a plain socket as a program does: a frame masked at random, an answer that is read."""
+
+    def ask(number: int) -> bytes:
+        request = {"event": "addOrder", "token": token, **order(number), "reqid": number}
+        client.send(json.dumps(request), os.urandom(4))
+        while True:
+            frame = client.wait_for(b'"addOrderStatus"')
+            answer = json.loads(frame)
+            if answer["event"] == "addOrderStatus" and answer.get("reqid") == number:
+                return frame
 
     with client.socket:
         yield ask
