@@ -40,19 +40,27 @@ if TYPE_CHECKING:
     from krakenws.net.poller import HasFileno
     from krakenws.options import Options
 
+_NEAR_S = 0.001
+"""What an exchange takes on this machine, or beside it. One that is farther away is not waited for awake."""
 _LINES_A_TURN = 64
 """Of one caller, before the others and the sockets have their turn."""
 
 
 class _Command:
-    """A command that awaits its answer; `due`: until when it may still leave, None once it did."""
+    """A command that awaits its answer.
 
-    __slots__ = ("bound", "caller", "due", "id")
+    Attributes:
+        asked_at: when it was asked.
+        due: until when it may still leave, None once it did; both monotonic.
+    """
 
-    def __init__(self, caller: Caller, id_: CallerId, bound: Bound, due: float) -> None:
+    __slots__ = ("asked_at", "bound", "caller", "due", "id")
+
+    def __init__(self, caller: Caller, id_: CallerId, bound: Bound, asked_at: float, due: float) -> None:
         self.caller = caller
         self.id = id_
         self.bound = bound
+        self.asked_at = asked_at
         self.due: float | None = due
 
 
@@ -73,7 +81,8 @@ class Switchboard:
     Attributes:
         callers: those that are there.
         run: what it steers.
-        awaits_answer: whether a caller waits for the answer to a command.
+        awake_until: until when (monotonic) the answer that a caller waits for may come; 0.0 while none is, or
+            the last one took so long that it pays to sleep.
     """
 
     run: Run
@@ -107,7 +116,8 @@ class Switchboard:
         self._numbered: dict[int, Caller] = {}
         self._busy: dict[Caller, None] = {}
         self._commands: dict[tuple[int, str, int], _Command] = {}
-        self.awaits_answer = False
+        self.awake_until = 0.0
+        self._is_near = False
 
     def steer(self, run: Run) -> None:
         """Take the run that this is the attendant of, before anything else."""
@@ -230,8 +240,12 @@ class Switchboard:
 
     def _settle(self, key: tuple[int, str, int], event: Event) -> None:
         command = self._commands.pop(key, None)
-        self.awaits_answer = bool(self._commands)
-        if command is not None and not command.caller.gone:
+        if command is None:
+            return
+        self._is_near = monotonic() - command.asked_at < _NEAR_S
+        if not self._commands:
+            self.awake_until = 0.0
+        if not command.caller.gone:
             command.caller.settle(event, command.id)
 
     # ---- callers
@@ -379,12 +393,14 @@ class Switchboard:
             numbers = self.run.order(dialect, bound, asked.intent)
         else:
             numbers = (self.run.add(dialect, bound),)
-        due = monotonic() + self._options.connect_timeout_s
+        now = monotonic()
         for number in numbers:
             assert number is not None  # noqa: S101 - it is no channel
-            self._commands[entry.api, entry.access, number] = _Command(caller, asked.id, bound, due)
-            self.awaits_answer = True
+            command = _Command(caller, asked.id, bound, now, now + self._options.connect_timeout_s)
+            self._commands[entry.api, entry.access, number] = command
             caller.open += 1
+        if self._is_near and numbers:
+            self.awake_until = now + _NEAR_S
 
     def _withdraw(self, now: float) -> None:
         """Give up what could not leave in time, and look no more at what could."""

@@ -117,7 +117,7 @@ class Guard:
 
     wants_events = True
     keeps = False
-    awaits_answer = False
+    awake_until = 0.0
     busy = True
     waiting = ()
 

@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 
         keeps: bool
         """Whether commands wait for a connection that must not be made yet, and it gives them up itself."""
-        awaits_answer: bool
-        """Whether somebody waits for what may come at once (`Poller.wait_awake`)."""
+        awake_until: float
+        """Until when (monotonic) what somebody waits for may come at once (`Poller.wait_awake`), or 0."""
 
         @property
         def busy(self) -> bool: ...  # noqa: D102 - whether `attend` has something to do at once
@@ -428,8 +428,11 @@ class Run(Shell):
         calm = self._left is None
         while True:
             left_s = None if due is None else max(0.0, due - monotonic())
-            hurries = attendant is not None and attendant.awaits_answer
-            for key in self._poller.wait_awake(left_s) if hurries else self._poller.wait(left_s):
+            if attendant is not None and attendant.awake_until:
+                ready = self._poller.wait_awake(left_s, attendant.awake_until)
+            else:
+                ready = self._poller.wait(left_s)
+            for key in ready:
                 calm = self._serve(key) and calm
             now = monotonic()
             if not calm or self._caught_up_at is not None or self._sink.waiting:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 READ = 1
 WRITE = 2
-_AWAKE_S = 0.0004
-"""How long `wait_awake` does not sleep: what somebody on the same machine takes who answers at once."""
 
 
 class Poller:
@@ -30,7 +28,6 @@ class Poller:
         self._poll = select.poll() if hasattr(select, "poll") else None
         self._groups: dict[int, Sequence[tuple[HasFileno, int]]] = {}
         self._keys: dict[int, int] = {}
-        self._pays = _HAS_COMPANY
 
     def watch(self, key: int, sockets: Sequence[tuple[HasFileno, int]]) -> None:
         """Wait for these sockets under a key from now on, each with `READ` and `WRITE` as needed.
@@ -68,23 +65,21 @@ class Poller:
             return [self._keys[found[0][0]]]
         return list(dict.fromkeys(self._keys[fd] for fd, _ in found))
 
-    def wait_awake(self, timeout_s: float | None) -> list[int]:
-        """Do as `wait` does, but look again and again for a moment before sleeping, as long as that pays.
+    def wait_awake(self, timeout_s: float | None, until: float) -> list[int]:
+        """Do as `wait` does, but look again and again up to a monotonic time before sleeping.
 
-        To be woken takes some 50 µs, and who has slept finds its caches cold and is half as fast. It pays if
-        the last wait of this kind was no longer than that moment, and others have a processor, too. So a peer
-        that is far away costs one such moment, and no more until it is near.
+        To be woken takes some 50 µs, and who has slept finds its caches cold and is half as fast. Where there
+        is one processor, whoever is waited for needs it.
         """
-        began = monotonic()
-        if self._pays:
-            until = began + (_AWAKE_S if timeout_s is None else min(_AWAKE_S, timeout_s))
-            while not (ready := self.wait(0.0)) and monotonic() < until:
-                pass
-            if ready:
-                return ready
-        ready = self.wait(timeout_s)
-        self._pays = _HAS_COMPANY and monotonic() - began <= _AWAKE_S
-        return ready
+        if _HAS_COMPANY:
+            began = now = monotonic()
+            while now < until and (timeout_s is None or now - began < timeout_s):
+                if ready := self.wait(0.0):
+                    return ready
+                now = monotonic()
+            if timeout_s is not None:
+                timeout_s = max(0.0, timeout_s - (now - began))
+        return self.wait(timeout_s)
 
     def _select(self, timeout_s: float | None) -> list[int]:
         """Windows: a failed connect is exceptional there, and `select` needs at least one socket."""

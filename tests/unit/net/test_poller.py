@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+
+import pytest
 
 from krakenws.net import poller as module
 from krakenws.net.poller import READ, Poller, SpinningPoller
-
-if TYPE_CHECKING:
-    import pytest
 
 
 class End:
@@ -64,38 +62,39 @@ class Clock:
             self.takes_s -= 1e-6
             return [7] if self.takes_s <= 0 else []
         self.slept.append(timeout_s)
-        self.now += self.takes_s
         return [7]
 
-    def wait(self, takes_s: float, timeout_s: float | None = None) -> list[float | None]:
+    def wait(self, takes_s: float, timeout_s: float | None, awake_s: float) -> list[float | None]:
         """Wait for what comes so late; return for how long it was to sleep."""
         self.takes_s, self.slept = takes_s, []
-        assert self.poller.wait_awake(timeout_s) == [7]
+        assert self.poller.wait_awake(timeout_s, self.now + awake_s) == [7]
         return self.slept
 
 
 def test_who_waits_awake_does_not_sleep_for_what_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    assert [clock.wait(0.0003) for _ in range(3)] == [[], [], []]
+    assert clock.wait(0.0003, None, 0.001) == []
+    assert clock.wait(0.0003, 0.5, 0.001) == []
 
 
-def test_who_waited_in_vain_sleeps_at_once_until_it_would_have_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waited_awake_in_vain_sleeps_for_the_rest_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    assert clock.wait(0.02) == [None]
-    began = clock.now
-    assert clock.wait(0.02) == [None]
-    assert clock.now == began + 0.02, "it looked around first"
-    assert clock.wait(0.0002) == [None]
-    assert clock.wait(0.0002) == []
+    assert clock.wait(0.02, None, 0.001) == [None]
+    (slept,) = clock.wait(0.02, 0.5, 0.001)
+    assert slept == pytest.approx(0.499, abs=1e-5)
 
 
 def test_nobody_stays_awake_beyond_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     began = clock.now
-    assert clock.wait(0.0003, 0.0001) == [0.0001]
-    assert clock.now < began + 0.0005
+    clock.takes_s = 0.0003
+    clock.poller.wait_awake(0.0001, clock.now + 0.001)
+    assert clock.now == pytest.approx(began + 0.0001, abs=5e-6)
+
+
+def test_nobody_stays_awake_when_it_is_too_late_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Clock(monkeypatch).wait(0.0001, 5.0, -1.0) == [5.0]
 
 
 def test_nobody_stays_awake_on_the_only_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, company=False)
-    assert [clock.wait(0.0001) for _ in range(2)] == [[None], [None]]
+    assert Clock(monkeypatch, company=False).wait(0.0001, None, 0.001) == [None]
