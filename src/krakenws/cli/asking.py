@@ -83,7 +83,7 @@ class _Number(str):
     __slots__ = ()
 
 
-def read_line(line: str, patterns: Callable[[int], Expand]) -> Asked:
+def read_line(line: str, patterns: Callable[[int], Expand | None]) -> Asked:
     """Return what a line asks.
 
     Args:
@@ -109,7 +109,7 @@ def is_blank(line: str) -> bool:
 # ---- words
 
 
-def _read_words(line: str, patterns: Callable[[int], Expand]) -> Asked:
+def _read_words(line: str, patterns: Callable[[int], Expand | None]) -> Asked:
     try:
         words, wrong = _split(line), ""
     except ValueError as error:
@@ -167,7 +167,7 @@ def _named(asked: Asked, intent: object) -> Asked:
     return replace(asked, intent=intent)
 
 
-def _meant_by(words: list[str], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
+def _meant_by(words: list[str], id_: CallerId, patterns: Callable[[int], Expand | None]) -> Asked:
     verb = canonical(words[0])
     if verb == HELP:
         return _help(words[1:], id_)
@@ -219,7 +219,7 @@ def _help(words: list[str], id_: CallerId) -> Asked:
 # ---- JSON
 
 
-def _read_json(line: str, patterns: Callable[[int], Expand]) -> Asked:
+def _read_json(line: str, patterns: Callable[[int], Expand | None]) -> Asked:
     try:
         members, end = _DECODER.raw_decode(line)
     except (ValueError, RecursionError) as error:
@@ -293,7 +293,7 @@ def _id_of(value: object) -> CallerId:
     return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID else None
 
 
-def _meant(members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
+def _meant(members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Expand | None]) -> Asked:
     spelled = _VERBS & members.keys()
     if len(spelled) != 1:
         raise UsageError('an object needs one of "do", "event" and "method", which says what is asked')
@@ -314,7 +314,9 @@ def _has_token(value: object) -> bool:
     return isinstance(value, list) and any(map(_has_token, value))
 
 
-def _done(verb: str, members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Expand]) -> Asked:
+def _done(
+    verb: str, members: dict[str, Any], id_: CallerId, patterns: Callable[[int], Expand | None]
+) -> Asked:
     name = _folded(verb)
     if name in {STATUS, QUIT, HELP}:
         words = [_text("name", value) for key, value in members.items() if name == HELP and key == "name"]
@@ -376,7 +378,7 @@ def _entry(name: str, api: int) -> Entry:
     return entry
 
 
-def _bound(entry: Entry, members: dict[str, Any], patterns: Callable[[int], Expand]) -> Bound:
+def _bound(entry: Entry, members: dict[str, Any], patterns: Callable[[int], Expand | None]) -> Bound:
     named, placed = entry.named, []
     for name, value in members.items():
         param = named.get(name) or entry.param(name)

@@ -100,10 +100,13 @@ def test_lines_whose_numbers_are_more_than_values_are_read_anew(reads: list[str]
     assert len(reads) == 6
 
 
-def test_a_pattern_is_read_anew() -> None:
+@pytest.mark.parametrize(
+    "form", ["ticker */USD id={}", '{{"id":{},"do":"ticker","pair":"\\u002a/USD"}}', "ticker ???/USD id={}"]
+)
+def test_a_pattern_is_read_anew_however_it_is_spelled(form: str) -> None:
     listed = [["XBT/USD"]] * 3 + [["XBT/USD", "SOL/USD"]]
     reader = Reader(lambda _: lambda _: listed.pop(0))
-    found = [reader.read(f"ticker */USD id={number}") for number in range(4)]
+    found = [reader.read(form.format(number)) for number in range(1, 5)]
     assert [one and one.bound and one.bound.symbols for one in found][2:] == [
         ["XBT/USD"],
         ["XBT/USD", "SOL/USD"],
