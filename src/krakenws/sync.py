@@ -56,7 +56,7 @@ class _Thread:
 
     def __init__(self) -> None:
         self._loop = asyncio.SelectorEventLoop()
-        self._door = threading.Lock()
+        self._door = threading.RLock()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="krakenws", daemon=True)
         self._thread.start()
@@ -231,7 +231,7 @@ class Stream(Generic[RowT]):
         self._stream = stream
         self._client = client
         self._ahead: deque[Update[RowT] | Event] = deque()
-        self._fetching = threading.Lock()
+        self._fetching = threading.RLock()  # a signal handler may close what its thread reads
 
     def __iter__(self) -> Self:
         return self

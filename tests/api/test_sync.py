@@ -96,6 +96,27 @@ def test_many_threads_use_one_client() -> None:
     assert len(server.connections) == 1
 
 
+def test_a_signal_handler_may_close_the_stream_that_its_thread_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler runs in the thread that it interrupts, here in the middle of fetching."""
+    with exchange(streams(TICKER)) as server, client(server) as kraken:
+        stream = kraken.stream("ticker", "XBT/USD")
+        call = kraken._call
+
+        def interrupted(coroutine: Any) -> Any:
+            monkeypatch.undo()
+            stream.close()
+            return call(coroutine)
+
+        monkeypatch.setattr(kraken, "_call", interrupted)
+        told: list[Any] = []
+        reading = threading.Thread(target=lambda: told.append(list(stream)), daemon=True)
+        reading.start()
+        reading.join(20)
+    assert told == [[]]
+
+
 def test_threads_that_share_a_stream_have_each_event_once_among_them() -> None:
     count = 3000
     go_on = threading.Event()

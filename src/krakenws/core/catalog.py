@@ -33,6 +33,7 @@ PRIVATE = "private"
 
 _FOLDED = str.maketrans("", "", "-_[]")
 _MOST_KNOWN = 1024
+_LONGEST_KNOWN = 64
 
 
 @record
@@ -189,7 +190,7 @@ def bind_texts(entry: Entry, placed: Iterable[tuple[Param, str]], expand: Expand
         value: Value | None = known.get(key)
         if value is None:
             value = _read(entry, param, text, expand)
-            if not isinstance(value, list):  # which is added to, and made of patterns
+            if not isinstance(value, list) and len(text) <= _LONGEST_KNOWN:  # a list may be made of patterns
                 if len(known) >= _MOST_KNOWN:
                     known.clear()
                 known[key] = value

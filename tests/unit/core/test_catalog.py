@@ -260,3 +260,10 @@ def test_text_is_made_fit_for_a_terminal() -> None:
     assert shown("a\x1b[31m") == "a\\x1b[31m"
     assert shown("") == "(nothing)"
     assert len(shown("x" * 1000)) <= 60
+
+
+def test_a_long_text_is_not_kept() -> None:
+    line = f"addOrder {' '.join(ORDER)} ordertype=market sender_sub_id="
+    entry = bound(f"{line}{'x' * 64}").entry
+    bound(f"{line}{'x' * 65}")
+    assert max(len(text) for _, text in entry.known) == 64
