@@ -13,6 +13,7 @@ import krakenws
 from krakenws.record import replace
 from tests.api.test_books import serves_a_book
 from tests.support.api import client, run, updates, wait_until
+from tests.support.command import DEADLINE_S
 from tests.support.pairs import ROWS, store_pairs
 from tests.support.scripts import OWN_TRADES, Ladder, accepts, answers, refuses
 from tests.support.server import Connection, acks, exchange
@@ -143,6 +144,28 @@ def test_a_verdict_has_what_the_exchange_said() -> None:
     assert (verdict.order_id, verdict.descr) == ("OGTT3Y-C6I3P-XRI6HX", "buy 0.01")
     assert verdict.result == {"order_id": "OGTT3Y-C6I3P-XRI6HX", "descr": "buy 0.01", "news": 1}
     assert verdict.received_ns > 0
+    assert verdict.rate == {"symbol": "XBT/USD", "counter": 1.0}
+
+
+def test_an_order_that_never_left_is_not_in_the_rate_counter() -> None:
+    go_on = threading.Event()
+
+    def script(client: Connection) -> None:
+        go_on.wait(DEADLINE_S)
+        accepts(client)
+
+    async def main() -> krakenws.OrderAdded:
+        async with client(server) as kraken:
+            unwanted = asyncio.create_task(order(kraken))
+            await wait_until(lambda: kraken._shell._awaited)
+            unwanted.cancel()
+            await asyncio.gather(unwanted, return_exceptions=True)
+            go_on.set()
+            return await kraken.add_order("XBT/USD", **ORDER)
+
+    with exchange(private=script) as server:
+        verdict = run(main())
+    assert len(server.sent("addOrder")) == 1
     assert verdict.rate == {"symbol": "XBT/USD", "counter": 1.0}
 
 

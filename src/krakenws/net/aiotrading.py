@@ -134,6 +134,7 @@ class TradingShell(FeedShell):
         self._ledger = LoopLedger(office.journal, self._write_soon)
         self._trading: Trading | None = None
         self._odometer = Odometer(LOG.warning)
+        self._departing: list[Request] = []
         self._owed: dict[str, list[OrderWait]] = {}
         self._one_by_one = asyncio.Lock()
         self._checking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="krakenws checks")
@@ -215,7 +216,6 @@ class TradingShell(FeedShell):
         for command in commands:
             req_id = link.protocol.request(command.bound, monotonic())
             trading.expect(command, req_id)
-            self._odometer.sending(command.bound, req_id, time_ns() // 1000)
             self._expect(wait, req_id)
         return wait
 
@@ -292,7 +292,7 @@ class TradingShell(FeedShell):
             self._delay(link, leaving)
             leaving = []
         try:
-            self._trading.leave(link.protocol)
+            self._departing = self._trading.leave(link.protocol)
         except StateLocked as locked:
             self._delay(link, leaving, locked)
         except PolicyRefused as refused:  # what others sent meanwhile has used up what there was
@@ -360,8 +360,13 @@ class TradingShell(FeedShell):
                 wait.fail(error)
 
     def _sent(self, link: Link, frames: list[bytes]) -> None:  # noqa: ARG002 - of what was to leave, that it did
-        if self._trading is not None and not link.looks:
-            self._trading.left()
+        if self._trading is None or link.looks:
+            return
+        self._trading.left()
+        at_us = time_ns() // 1000
+        departing, self._departing = self._departing, []
+        for request in departing:
+            self._odometer.sending(request.bound, request.req_id, at_us)
 
     def _deliver(self, link: Link, frames: list[bytes], events: list[Update | Event]) -> None:
         if self._trading is not None and link.name == PRIVATE:
