@@ -216,13 +216,15 @@ def test_an_order_without_an_answer_has_an_unknown_outcome_and_is_sent_once(scri
     assert len(server.sent("addOrder")) == 1
 
 
-def test_closing_the_client_leaves_the_outcome_of_an_order_on_its_way_unknown() -> None:
+@pytest.mark.parametrize("validate", [None, True])
+def test_closing_the_client_leaves_the_outcome_of_an_order_on_its_way_unknown(validate: bool | None) -> None:
     async def main() -> None:
         async with client(server) as kraken:
-            asked = asyncio.create_task(order(kraken))
+            asked = asyncio.create_task(kraken.add_order("XBT/USD", **ORDER, validate=validate))
             await wait_until(lambda: server.sent("addOrder"))
-        with pytest.raises(krakenws.OutcomeUnknown, match="the client was closed before it was answered"):
+        with pytest.raises(krakenws.OutcomeUnknown, match="closed before it was answered") as unknown:
             await asked
+        assert ("reconcile" in str(unknown.value)) == (not validate), "what was only checked has no row"
 
     with exchange(private=never_answers) as server:
         run(main())

@@ -456,13 +456,13 @@ class TradingShell(FeedShell):
         shown = {intent.id: named(intent) for intent in self._trading.owed}
         for id_, waits in self._owed.items():
             for wait in waits:
-                wait.fail(
-                    OutcomeUnknown(
-                        f"{shown.get(id_, wait.name)} was sent, and its outcome is unknown:"
-                        f" the client was closed before it was answered; {RECONCILE}",
-                        id_,
-                    )
+                said = (
+                    f"{shown.get(id_, wait.name)} was sent, and its outcome is unknown:"
+                    " the client was closed before it was answered"
                 )
+                if not wait.bound.only_validates:  # which has no row to be settled
+                    said += f"; {RECONCILE}"
+                wait.fail(OutcomeUnknown(said, id_))
 
     async def close(self) -> None:
         """Say goodbye, as every shell does; then let go of the journal."""
