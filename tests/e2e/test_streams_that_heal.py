@@ -77,7 +77,7 @@ def test_a_gap_says_which_of_a_pairs_books_it_is_about(krakenws: Command) -> Non
         client.hold()
 
     with exchange(script) as server:
-        words = split("book XBT/USD depth=25 + book XBT/USD --for 1s")
+        words = split("book XBT/USD depth=25 + book XBT/USD --strict")
         result = krakenws.run(*words, *server.options)
     gap = next(event for event in result.events if event["event"] == "gap")
     assert (gap["channel"], gap["symbol"], gap["depth"]) == ("book", "XBT/USD", 25)
