@@ -22,7 +22,16 @@ from krakenws.core.catalog import COMMAND, bind
 from tests.support.command import DEADLINE_S, Command
 from tests.support.sandbox import Sandbox, running
 from tests.support.schema import fits
-from tests.support.scripts import OPEN_ORDERS, TICKER, Ladder, acknowledges, knows_nothing, pongs, streams
+from tests.support.scripts import (
+    OPEN_ORDERS,
+    TICKER,
+    Ladder,
+    accepted,
+    acknowledges,
+    knows_nothing,
+    pongs,
+    streams,
+)
 from tests.support.server import Connection, acks, exchange
 
 if TYPE_CHECKING:
@@ -503,6 +512,52 @@ def test_what_is_asked_behind_a_signal_is_not_begun_while_a_verdict_is_waited_fo
         assert process.finish().code == 0
     assert (refused["code"], refused["message"]) == (4, "the session ends")
     assert len(server.sent("addOrder")) == 1
+
+
+def test_an_order_on_a_new_connection_is_not_taken_for_one_that_is_still_looked_for(trader: Command) -> None:
+    """A connection that finds no token any more is given up; the next order gets another one."""
+    connections = itertools.count()
+    tokenless, told = threading.Event(), threading.Event()
+
+    def script(client: Connection) -> None:
+        is_first = not next(connections)
+        client.greet()
+        while (asked := client.expect())["event"] != "addOrder":
+            client.send(*acks(asked))
+        if is_first:
+            tokenless.wait(DEADLINE_S)
+            client.end()
+            return
+        told.wait(DEADLINE_S)
+        client.send(accepted(asked))
+        client.hold()
+
+    with exchange(private=script) as server, session(trader, "--look-ups", "1s", *server.options) as process:
+        process.send(f"{ORDER} id=lost\n")
+        while not server.sent("addOrder"):
+            pass
+        token_file = trader.home / "WS_Token"
+        token = token_file.read_text()
+        token_file.unlink()
+        tokenless.set()
+        found: dict[str, dict[str, Any]] = {}
+        for number in itertools.count():
+            process.send(f"status id=s{number}\n")
+            while (event := process.event()).get("id") != f"s{number}":
+                found[event.get("id", "")] = event
+            if not event["connections"]:
+                break
+        trader.store_token(token.strip())
+        process.send(f"{ORDER} id=next\n")
+        while len(server.sent("addOrder")) < 2:
+            pass
+        while "lost" not in found:
+            event = process.event()
+            found[event.get("id", "")] = event
+        told.set()
+        placed = answers(process, "next")["next"]
+    assert found["lost"]["outcome"] == "unknown"
+    assert (placed["outcome"], placed["result"]["order_id"]) == ("accepted", "OREAL")
 
 
 def test_a_signal_calls_off_the_order_that_waits_for_its_connection(trader: Command) -> None:

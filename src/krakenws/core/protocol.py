@@ -44,7 +44,7 @@ from krakenws.core.violations import Violations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from krakenws.core.catalog import Bound
@@ -95,8 +95,12 @@ class ClientProtocol:
         jitter: Callable[[], float],
         detail: bool = True,
         adopt: bool = False,
+        numbers: Iterator[int] | None = None,
     ) -> None:
-        """Adopt: take data of channels nobody asked for as wanted, which is how files are decoded."""
+        """Adopt: take data of channels nobody asked for as wanted, which is how files are decoded.
+
+        `numbers` are those of its requests, as `Requests` takes them.
+        """
         self.wants = STAY
         self.failure: str | None = None
         self.detail = detail
@@ -108,7 +112,7 @@ class ClientProtocol:
         self._adopt = adopt
         self._phase = _DOWN
         self._login = Login()
-        self._requests = Requests()
+        self._requests = Requests(numbers)
         self._out: list[bytes] = []
         self._backoff = Backoff(jitter)
         self._pace = Pace(_MESSAGES_A_S, _MESSAGES_AT_ONCE)

@@ -14,6 +14,8 @@ answer may still come (quirk O7): it is then reported as well, since it is the b
 
 from __future__ import annotations
 
+from itertools import count
+
 from krakenws.core.events import Rejected, Reply, Unanswered
 
 TYPE_CHECKING = False
@@ -117,15 +119,19 @@ class Request:
 
 
 class Requests:
-    """The requests of one conversation that have not ended, in the order they were made."""
+    """The requests of one conversation that have not ended, in the order they were made.
 
-    __slots__ = ("_ended", "_last_number", "_open", "_overdue")
+    Args:
+        numbers: gives their numbers, those of other conversations excepted; None: 1, 2, 3 and so on.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_ended", "_numbers", "_open", "_overdue")
+
+    def __init__(self, numbers: Iterator[int] | None = None) -> None:
         self._open: dict[int, Request] = {}
         self._overdue: dict[int, Request] = {}
         self._ended: dict[int, str] = {}
-        self._last_number = 0
+        self._numbers = numbers or count(1)
 
     def __iter__(self) -> Iterator[Request]:
         return iter(tuple(self._open.values()))
@@ -143,10 +149,10 @@ class Requests:
 
     def free_number(self) -> int:
         """Return a `req_id` that no open request has."""
-        self._last_number += 1
-        while self._last_number in self._open or self._last_number in self._overdue:
-            self._last_number += 1
-        return self._last_number
+        number = next(self._numbers)
+        while number in self._open or number in self._overdue:
+            number = next(self._numbers)
+        return number
 
     @property
     def sent(self) -> list[Request]:

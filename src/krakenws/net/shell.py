@@ -17,6 +17,7 @@ A shell's turn: `_obey` each link, wait for what `Link.watched` names or until `
 
 from __future__ import annotations
 
+from itertools import count
 from os import environ, urandom
 from time import monotonic, time_ns
 
@@ -145,6 +146,7 @@ class Shell:
         self._budget = budget
         self._links: dict[tuple[int, str], Link] = {}
         self._made = 0
+        self._numbers: dict[tuple[int, str], Iterator[int]] = {}
 
     # ---- what a shell adds
 
@@ -170,12 +172,15 @@ class Shell:
     def _make_link(self, dialect: Dialect, access: str, *, detail: bool, looks: bool = False) -> Link:
         options = replace(self._options, reconnect=_FOR_EVER) if looks else self._options
         url = options.private_url if access == PRIVATE else options.public_url
+        # A link takes the place of one that failed, of which orders may still be looked for by their numbers.
+        numbers = None if looks else self._numbers.setdefault((dialect.api, access), count(1))
         protocol = ClientProtocol(
             dialect,
             options,
             access,
             jitter=lambda: int.from_bytes(urandom(4), "big") / 2**32,
             detail=detail,
+            numbers=numbers,
         )
         target = parse_url(url.rstrip("/") + dialect.path)
         self._made += 1
