@@ -178,6 +178,8 @@ class Trading:
         for check in self._checks:
             exposure = check(bound) or exposure
         asked, id_, named = asked_of(bound), name, bool(name)
+        if bound.values.get("reqid") in self._commands:  # of one that is still looked for, perhaps
+            bound = Bound(bound.entry, asked)
         if bound.only_validates:  # it has no row, which would need a name, and places nothing to be found
             parts = [bound]
         else:

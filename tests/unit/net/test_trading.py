@@ -92,6 +92,20 @@ def test_a_userref_that_an_open_intent_has_is_not_given_again(monkeypatch: pytes
     assert messages(second.open())[0]["userref"] == "42"
 
 
+def test_a_number_under_which_an_order_is_looked_for_is_not_given_to_another() -> None:
+    run = Run(Ledger())
+    assert run.add(LIMIT + " reqid=7") == [7]
+    run.open()
+    assert not [
+        event
+        for event in run.trading.heed(run.protocol.lost("reset", 0, run.now))
+        if isinstance(event, Unanswered)
+    ], "it is looked for"
+    (number,) = run.add(LIMIT + " reqid=7")
+    assert number != 7
+    assert [intent.req_id for intent in run.trading.owed] == [7]
+
+
 def test_checks_come_before_everything_else() -> None:
     asked: list[str] = []
 
