@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import krakenws
 from krakenws.account import open_journal
-from krakenws.net import aiotrading
+from krakenws.core.catalog import PRIVATE
+from krakenws.core.v1 import V1
+from krakenws.net import aiotrading, ledger
 from tests.support.api import client, run, updates, wait_until
 from tests.support.command import DEADLINE_S
-from tests.support.scripts import TICKER, accepted, accepts
-from tests.support.server import Connection, acks, exchange
+from tests.support.locking import WAYS, Market, locked
+from tests.support.scripts import accepted, accepts
+from tests.support.server import Connection, exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from krakenws import Client, Stream
+    from krakenws.core.requests import Request
 
 ORDER: dict[str, Any] = {"type": "buy", "ordertype": "limit", "volume": "0.01", "price": "9000"}
-HOLDER = """
-import sqlite3, sys
-database = sqlite3.connect(sys.argv[1], isolation_level=None)
-if sys.argv[2] == "for itself":
-    database.execute("PRAGMA locking_mode = EXCLUSIVE")
-database.execute("BEGIN EXCLUSIVE")
-print("locked", flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -49,65 +41,22 @@ def journal(home: Path) -> Path:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a test may hold the lock for longer than orders wait."""
-    monkeypatch.setattr(aiotrading, "PATIENCE_S", DEADLINE_S)
+    for module in (aiotrading, ledger):
+        monkeypatch.setattr(module, "PATIENCE_S", DEADLINE_S)
 
 
-@contextmanager
-def locked(journal: Path, how: str = "for writing") -> Iterator[Callable[[], None]]:
-    """Lock the journal in another process; gives what releases it."""
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(journal), how],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-
-    def release() -> None:
-        holder.communicate(timeout=DEADLINE_S)
-
-    try:
-        assert holder.stdout.readline() == "locked\n"
-        yield release
-    finally:
-        holder.kill()
-        if not holder.stdin.closed:
-            holder.communicate()
-
-
-class Market:
-    """A ticker that ticks when it is told to."""
-
-    def __init__(self) -> None:
-        self._go_on = threading.Semaphore(0)
-        self._over = threading.Event()
-
-    def script(self, client: Connection) -> None:
-        """Serve it."""
-        client.greet()
-        client.send(*acks(client.expect(event="subscribe")))
-        while self._go_on.acquire(timeout=DEADLINE_S) and not self._over.is_set():
-            client.send(TICKER)
-        client.hold()
-
-    def end(self) -> None:
-        """Tick no more."""
-        self._over.set()
-        self._go_on.release()
-
-    async def lives(self, stream: Stream[Any]) -> None:
-        """Have a stream deliver, update by update."""
-        for _ in range(20):
-            self._go_on.release()
-            await updates(stream, 1)
+async def lives(market: Market, stream: Stream[Any]) -> None:
+    """Have a stream deliver, update by update."""
+    for _ in range(20):
+        market.tick()
+        await updates(stream, 1)
 
 
 @pytest.fixture
 def market() -> Iterator[Market]:
     market = Market()
     yield market
-    market.end()
+    market.close()
 
 
 def states() -> list[tuple[str, str]]:
@@ -122,13 +71,18 @@ def place(kraken: Client, **more: Any) -> asyncio.Task[krakenws.OrderAdded]:
     return asyncio.create_task(kraken.add_order("XBT/USD", **ORDER, **more))
 
 
+def put_off(kraken: Client) -> list[Request]:
+    """Return what waits for the journal."""
+    return kraken._shell._links[V1.api, PRIVATE].protocol.held
+
+
 async def turns() -> None:
     """Let the loop do what it can do now, timers of the lock included."""
     for _ in range(5):
-        await asyncio.sleep(aiotrading._AGAIN_S)
+        await asyncio.sleep(ledger.AGAIN_S)
 
 
-@pytest.mark.parametrize("how", ["for writing", "for itself"])
+@pytest.mark.parametrize("how", WAYS)
 def test_an_order_waits_for_the_lock_and_streams_do_not(journal: Path, market: Market, how: str) -> None:
     async def main() -> None:
         async with client(server) as kraken:
@@ -136,43 +90,44 @@ def test_an_order_waits_for_the_lock_and_streams_do_not(journal: Path, market: M
             with locked(journal, how) as release:
                 asked = place(kraken)
                 cancel = asyncio.create_task(kraken.cancel_all())
-                await market.lives(stream)
+                await lives(market, stream)
                 if how == "for writing":  # else they wait to look into it
-                    await wait_until(lambda: len(kraken._shell._put_off) == 2)
+                    await wait_until(lambda: len(put_off(kraken)) == 2)
                 await turns()
-                await market.lives(stream)
+                await lives(market, stream)
                 assert not server.sent("addOrder")
                 assert not server.sent("cancelAll")
                 assert not asked.done()
                 release()
                 assert (await asked).order_id == "OGTT3Y-C6I3P-XRI6HX"
                 await cancel
-            market.end()
+            market.close()
 
     with exchange(market.script, accepts) as server:
         run(main())
     assert sorted(states()) == [("addOrder", "accepted"), ("cancelAll", "accepted")]
 
 
-@pytest.mark.parametrize("how", ["for writing", "for itself"])
+@pytest.mark.parametrize("how", WAYS)
 def test_an_order_is_refused_and_never_sent_when_the_lock_stays(
     journal: Path, market: Market, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aiotrading, "PATIENCE_S", 0.3)
+    for module in (aiotrading, ledger):
+        monkeypatch.setattr(module, "PATIENCE_S", 0.3)
 
     async def main() -> None:
         async with client(server) as kraken:
             stream = kraken.stream("ticker", "XBT/USD")
             with locked(journal, how) as release:
                 asked = place(kraken)
-                await market.lives(stream)
+                await lives(market, stream)
                 with pytest.raises(krakenws.SinkError, match=r"state\.db is locked by another") as no:
                     await asked
                 assert no.value.retryable
-                await market.lives(stream)
+                await lives(market, stream)
                 release()
             await kraken.cancel_all()  # behind all that left
-            market.end()
+            market.close()
 
     with exchange(market.script, accepts) as server:
         run(main())
@@ -185,11 +140,10 @@ def test_what_is_put_off_leaves_in_its_order_and_without_what_was_cancelled_mean
         async with client(server) as kraken:
             await kraken.cancel_all_orders_after(60)  # the connection stands
             with locked(journal) as release:
-                put_off = kraken._shell._put_off
                 asked = [place(kraken, userref=number) for number in (1, 2, 3)]
-                await wait_until(lambda: len(put_off) == 3)
+                await wait_until(lambda: len(put_off(kraken)) == 3)
                 last = asyncio.create_task(kraken.cancel_all())
-                await wait_until(lambda: len(put_off) == 4)
+                await wait_until(lambda: len(put_off(kraken)) == 4)
                 asked[1].cancel()
                 await asyncio.wait([asked[1]])
                 release()

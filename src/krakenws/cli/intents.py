@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from krakenws.net.errand import Learn
     from krakenws.net.facts import MakeRun
     from krakenws.net.gate import AtHand
+    from krakenws.net.ledger import LoopLedger
     from krakenws.net.stop import Stop
     from krakenws.net.trading import Check, Confirm, Trading
 
@@ -29,6 +30,7 @@ def make_trading(
     stop: Stop,
     make_run: MakeRun | None = None,
     *,
+    ledger: LoopLedger | None = None,
     learn: Learn = at_once,
     at_hand: AtHand | None = None,
 ) -> Trading:
@@ -39,6 +41,7 @@ def make_trading(
         journal: of intents.
         stop: signals.
         make_run: makes the run in which a policy's facts are asked for; None: there are no checks.
+        ledger: the journal again, for a run that waits for nobody.
         learn: makes the calls that ask the exchange before an order.
         at_hand: gives the best prices of a pair whose verified book is followed anyway.
     """
@@ -57,7 +60,9 @@ def make_trading(
         checks = (check,)
         confirm = confirming(gate, history)
     name = str(context.settings.get("intent", ""))
-    trading = account.trading(journal, stop, note=context.note, name=name, checks=checks, confirm=confirm)
+    trading = account.trading(
+        ledger or journal, stop, note=context.note, name=name, checks=checks, confirm=confirm
+    )
     return trading
 
 

@@ -24,6 +24,7 @@ from krakenws.cli.switchboard import Switchboard
 from krakenws.core.odometer import Odometer
 from krakenws.core.session import Listening
 from krakenws.errors import SinkError, UsageError
+from krakenws.net.ledger import LoopLedger
 from krakenws.net.stop import Silence, Stop, Stopped
 from krakenws.record import replace
 from krakenws.sinks.lines import Json
@@ -112,6 +113,7 @@ class _Session:
             patterns=lru_cache(lambda api: context.pair_patterns(api, self._beside.learn)),
             beside=self._beside,
             clean=context.redactor.clean,
+            await_journal=_await_journal,
             help_on=_help_on,
             leave=self._leave,
             on_knock=self._on_knock,
@@ -179,6 +181,8 @@ class _Session:
     def _make_main(self) -> Run:
         context = self._context
         count, for_s = context.settings.get("count"), context.settings.get("for")
+        journal = open_journal(patience_s=0.0)
+        ledger = LoopLedger(journal, context.note)
         return self._make_run(
             context.options,
             self._switchboard,
@@ -188,12 +192,14 @@ class _Session:
             summarize=self._summarize,
             trading=make_trading(
                 context,
-                open_journal(),
+                journal,
                 self._stop,
                 self._make_look,
+                ledger=ledger,
                 learn=self._beside.learn,
                 at_hand=self._quote,
             ),
+            ledger=ledger,
             odometer=Odometer(context.note, context.note if context.settings.get("verbose") else None),
             attendant=self._switchboard,
         )
@@ -272,6 +278,15 @@ class _Server(_Session):
     def _close(self) -> None:
         for client in self._clients.values():
             client.close()
+
+
+def _await_journal() -> None:
+    """Wait until the journal can be read, as long as any run does."""
+    journal = open_journal()
+    try:
+        journal.last(1)
+    finally:
+        journal.close()
 
 
 def _help_on(topic: str) -> str:

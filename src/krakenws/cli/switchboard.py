@@ -22,7 +22,7 @@ from krakenws.cli.reader import Reader
 from krakenws.core.catalog import CHANNEL
 from krakenws.core.events import Answered, Disconnected, Heartbeat, Pong, Unanswered, Update
 from krakenws.core.session import Bye, Failed, Help, Session
-from krakenws.errors import ConnectionFailed, KrakenWSError, SinkError
+from krakenws.errors import ConnectionFailed, KrakenWSError, SinkError, StateLocked
 from krakenws.sinks import ClosedPipe
 
 TYPE_CHECKING = False
@@ -73,6 +73,7 @@ class Switchboard:
         patterns: gives what expands `*/USD`, for an API.
         beside: where lines wait for calls that block.
         clean: takes secrets out of a sentence.
+        await_journal: waits until the journal can be read.
         help_on: gives the help on a topic, "" for all.
         leave: ends the run, once who has the session alone is done.
         on_knock: is called when somebody else is ready than a caller.
@@ -97,6 +98,7 @@ class Switchboard:
         patterns: Callable[[int], Expand],
         beside: Beside,
         clean: Callable[[str], str],
+        await_journal: Callable[[], None],
         help_on: Callable[[str], str],
         leave: Callable[[], None],
         on_knock: Callable[[], None],
@@ -108,6 +110,7 @@ class Switchboard:
         self._reader = Reader(patterns)
         self._beside = beside
         self._clean = clean
+        self._await_journal = await_journal
         self._help_on = help_on
         self._leave = leave
         self._on_knock = on_knock
@@ -186,7 +189,10 @@ class Switchboard:
 
     def refused(self, key: tuple[int, str], req_id: int, error: KrakenWSError) -> None:
         """Tell that a command may not leave any more, although it was allowed to a moment ago."""
-        self._settle((*key, req_id), self._failure(error))
+        command, what = self._commands.get((*key, req_id)), ""
+        if command is not None and isinstance(error, StateLocked):
+            what = f"{command.bound.entry.name} was not sent"
+        self._settle((*key, req_id), self._failure(error, what))
         self._tell_all()
 
     # ---- the run's sink
@@ -390,7 +396,11 @@ class Switchboard:
         dialect = self._dialect_of(entry.api)
         numbers: Sequence[int | None]
         if entry.trading:
-            numbers = self.run.order(dialect, bound, asked.intent)
+            try:
+                numbers = self.run.order(dialect, bound, asked.intent)
+            except StateLocked:
+                self._beside.learn("journal", self._await_journal)
+                raise
         else:
             numbers = (self.run.add(dialect, bound),)
         now = monotonic()
@@ -411,7 +421,8 @@ class Switchboard:
                 break
             command.due = None
             if self.run.give_up(key[:2], key[2]):
-                error = ConnectionFailed(f"no connection within {self._options.connect_timeout_s:g} s")
+                none = ConnectionFailed(f"no connection within {self._options.connect_timeout_s:g} s")
+                error = (self.run.lock if command.bound.entry.trading else None) or none
                 self._settle(key, self._failure(error, f"{command.bound.entry.name} was not sent"))
         self._tell_all()
 

@@ -44,7 +44,7 @@ from krakenws.core.violations import Violations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from krakenws.core.catalog import Bound
@@ -113,6 +113,7 @@ class ClientProtocol:
         self._phase = _DOWN
         self._login = Login()
         self._requests = Requests(numbers)
+        self._holds = False
         self._out: list[bytes] = []
         self._backoff = Backoff(jitter)
         self._pace = Pace(_MESSAGES_A_S, _MESSAGES_AT_ONCE)
@@ -199,6 +200,31 @@ class ClientProtocol:
         """Do not send a request that is leaving; nothing will be said of it."""
         self._out.remove(request.frame)
         self._requests.end(request)
+
+    def hold(self, requests: Sequence[Request], now: float) -> None:
+        """Do not send requests that are leaving before `go_on`: until then they can be given up.
+
+        They keep their numbers and their order, whatever becomes of the connection.
+        """
+        for request in requests:
+            self._out.remove(request.frame)
+            request.sent_at = request.deadline = None
+            if request.held_at is None:
+                request.held_at = now
+        self._holds = True
+
+    @property
+    def held(self) -> list[Request]:
+        """The requests that wait for `go_on`, in their order."""
+        return [one for one in self._requests if self._is_held(one)] if self._holds else []
+
+    def go_on(self, now: float) -> None:
+        """Send what was held, as soon as the connection is ready."""
+        self._holds = False
+        self._act(now)
+
+    def _is_held(self, request: Request) -> bool:
+        return self._holds and request.held_at is not None and request.sent_at is None
 
     # ---- the connection's life
 
@@ -580,7 +606,7 @@ class ClientProtocol:
         if self._phase == _READY:
             self._subscriptions.ask(now)
             for request in self._requests:
-                if request.sent_at is None:
+                if request.sent_at is None and not self._is_held(request):
                     self._send_request(request, now)
         elif (
             self._phase == _DOWN

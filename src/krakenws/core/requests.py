@@ -1,7 +1,7 @@
 """Requests on their way and the answers they await: one request, one end.
 
     made ──frame queued──▶ due to leave ──taken by the shell──▶ sent ──answers──▶ Reply, Rejected
-      ▲                          │ connection lost                └──deadline, loss──▶ Unanswered
+      ▲                          │ connection lost, held          └──deadline, loss──▶ Unanswered
       └──────────────────────────┘
 
 A request counts as sent from the moment the shell takes its frame, and from then on it is never sent again.
@@ -41,6 +41,7 @@ class Request:
         numbered: whether the frame carries it: trading always does, a ping only with the user's own number.
         sent_at: monotonic seconds at which its frame was queued, or None.
         left: the shell has taken the frame.
+        held_at: monotonic seconds at which it was held first (`ClientProtocol.hold`), or None.
         deadline: when its answer is overdue, or None.
         frame: what was queued for it.
         session: the token it was made with, as a count.
@@ -56,6 +57,7 @@ class Request:
         "entry",
         "errors",
         "frame",
+        "held_at",
         "left",
         "numbered",
         "req_id",
@@ -71,6 +73,7 @@ class Request:
         self.numbered = entry.trading or _number_of(bound) is not None
         self.sent_at: float | None = None
         self.left = False
+        self.held_at: float | None = None
         self.deadline: float | None = None
         self.frame = b""
         self.session = 0

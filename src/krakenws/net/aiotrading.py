@@ -23,7 +23,7 @@ from os import getpid
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
-from krakenws.core.catalog import PRIVATE, Bound
+from krakenws.core.catalog import PRIVATE
 from krakenws.core.events import Answered, Reply, Unanswered
 from krakenws.core.inquiry import named
 from krakenws.core.intents import NameTaken
@@ -36,13 +36,12 @@ from krakenws.errors import (
     KrakenWSError,
     OutcomeUnknown,
     PolicyRefused,
-    SinkError,
     StateLocked,
 )
 from krakenws.net.aiofeeds import FeedShell
 from krakenws.net.aioshell import LOG, Wait
 from krakenws.net.facts import quote_at_hand
-from krakenws.net.ledger import LoopLedger
+from krakenws.net.ledger import AGAIN_S, PATIENCE_S, LoopLedger
 from krakenws.net.shell import listen
 from krakenws.net.trading import RECONCILE, asked_of, hold_to, requests_of, told_of
 from krakenws.record import replace
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Protocol, TypeVar
 
+    from krakenws.core.catalog import Bound
     from krakenws.core.events import Event, Update
     from krakenws.core.exposure import Exposure, Quote
     from krakenws.core.intents import Intent
@@ -85,9 +85,6 @@ if TYPE_CHECKING:
             """Let go of the journal."""
 
 
-PATIENCE_S = 5.0
-"""How long the journal may be locked before what needs it is given up: as long as a run waits."""
-_AGAIN_S = 0.02
 _LOOKING = (V1.api, "look-ups")
 """Where the link for look-ups is kept among the others."""
 
@@ -131,7 +128,7 @@ class TradingShell(FeedShell):
     ) -> None:
         super().__init__(options, redactor=redactor, credentials=credentials, budget=budget)
         self._office = office
-        self._ledger = LoopLedger(office.journal, self._write_soon)
+        self._ledger = LoopLedger(office.journal, LOG.warning)
         self._trading: Trading | None = None
         self._odometer = Odometer(LOG.warning)
         self._departing: list[Request] = []
@@ -139,8 +136,7 @@ class TradingShell(FeedShell):
         self._one_by_one = asyncio.Lock()
         self._checking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="krakenws checks")
         self._passed: tuple[Bound, Exposure | None] | None = None
-        self._put_off: dict[tuple[Link, int], tuple[Bound, float]] = {}
-        self._tried_since: dict[tuple[Link, int], float] = {}
+        self._tries_again = False
 
     # ---- orders
 
@@ -181,7 +177,7 @@ class TradingShell(FeedShell):
             except StateLocked:
                 if monotonic() >= due:
                     raise
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(AGAIN_S)
 
     async def _pass(self, bound: Bound, name: str, due: float) -> None:
         """Let an order pass the gate, in the thread for that; one that is answered by its name need not."""
@@ -276,7 +272,7 @@ class TradingShell(FeedShell):
         return None if exposure is None else exposure.__dict__
 
     def _take_back(self, link: Link, req_id: int) -> bool:
-        if self._put_off.pop((link, req_id), None) is None and not super()._take_back(link, req_id):
+        if not super()._take_back(link, req_id):
             return False
         if self._trading is not None and link.name == PRIVATE:
             self._trading.give_up(req_id)
@@ -287,16 +283,12 @@ class TradingShell(FeedShell):
     def _leaving(self, link: Link) -> None:
         if self._trading is None or link.key != (V1.api, PRIVATE) or link.looks:
             return
-        leaving = [one for one in link.protocol.leaving if one.entry.trading and not one.bound.only_validates]
-        if self._put_off:  # these come first
-            self._delay(link, leaving)
-            leaving = []
         try:
             self._departing = self._trading.leave(link.protocol)
         except StateLocked as locked:
-            self._delay(link, leaving, locked)
+            self._departing = self._ledger.put_off(link.protocol, locked)
         except PolicyRefused as refused:  # what others sent meanwhile has used up what there was
-            self._hold_back(link, [one for one in leaving if one.entry.name in PLACING], refused)
+            self._hold_back(link, [one for one in _rowless(link) if one.entry.name in PLACING], refused)
             self._leaving(link)
         except NameTaken as taken:  # what bore the name was withdrawn; the others may go
             for number in taken.numbers:
@@ -304,60 +296,36 @@ class TradingShell(FeedShell):
                     wait.fail(taken)
             self._leaving(link)
         except KrakenWSError as error:  # no row, no frame; streams on the same connection go on
-            self._hold_back(link, leaving, error)
+            self._hold_back(link, _rowless(link), error)
 
-    def _delay(self, link: Link, leaving: Sequence[Request], locked: StateLocked | None = None) -> None:
-        """Put requests off until they can have a row; those that have waited for long are not sent."""
-        now = monotonic()
-        for request in leaving:
-            key = link, request.req_id
-            since = self._tried_since.get(key, now)
-            if locked is not None and (now - since >= PATIENCE_S or request not in link.protocol.leaving):
-                self._hold_back(link, [request], locked)
-                continue
-            link.protocol.withdraw(request)
-            if not self._put_off:
-                self._loop.call_later(_AGAIN_S, self._try_again)
-            self._put_off[key] = request.bound, since
+    def _arm(self) -> None:
+        super()._arm()
+        at = self._ledger.again_at
+        if at is not None and not self._tries_again:
+            self._tries_again = True
+            self._loop.call_later(max(0.0, at - monotonic()), self._try_again)
 
     def _try_again(self) -> None:
-        """Have what was put off leave, in its order, unless the journal is still locked."""
-        if self._is_closed or not self._put_off:
+        """Do what waits for the journal, unless that is still locked."""
+        self._tries_again = False
+        if self._is_closed:
             return
-        oldest = min(since for _, since in self._put_off.values())
-        if self._ledger.locked and monotonic() - oldest < PATIENCE_S:
-            self._loop.call_later(_AGAIN_S, self._try_again)
-            return
-        again, self._put_off = self._put_off, {}
-        self._tried_since = {key: since for key, (_, since) in again.items()}
-        for (link, number), (bound, _) in again.items():
-            link.protocol.request(Bound(bound.entry, {**bound.values, "reqid": number}), monotonic())
+        for request, locked in self._ledger.try_again(monotonic()):
+            self._refuse(self._links[V1.api, PRIVATE], request, locked)
         self._turn()
-
-    def _write_soon(self) -> None:
-        self._loop.call_later(_AGAIN_S, self._write)
-
-    def _write(self) -> None:
-        """Write the verdicts that the journal could not be told, later if it is still locked."""
-        try:
-            self._ledger.write()
-        except SinkError as error:
-            if isinstance(error, StateLocked) and not self._is_closed:
-                self._write_soon()
-                return
-            for one in self._ledger.kept.values():
-                LOG.warning("the journal could not be told that %s was %s: %s", one.method, one.state, error)
-            self._ledger.kept.clear()
 
     def _hold_back(self, link: Link, leaving: Sequence[Request], error: KrakenWSError) -> None:
         """Let requests not leave, and tell those who wait for them why."""
-        assert self._trading is not None  # noqa: S101 - whose they are
         for request in leaving:
-            if request in link.protocol.leaving:
-                link.protocol.withdraw(request)
-                self._trading.give_up(request.req_id)
-            if wait := self._awaited.get((link, request.req_id)):
-                wait.fail(error)
+            link.protocol.withdraw(request)
+            self._refuse(link, request, error)
+
+    def _refuse(self, link: Link, request: Request, error: KrakenWSError) -> None:
+        """Tell those who wait for a request that it will not be sent."""
+        assert self._trading is not None  # noqa: S101 - whose it is
+        self._trading.give_up(request.req_id)
+        if wait := self._awaited.get((link, request.req_id)):
+            wait.fail(error)
 
     def _sent(self, link: Link, frames: list[bytes]) -> None:  # noqa: ARG002 - of what was to leave, that it did
         if self._trading is None or link.looks:
@@ -473,7 +441,12 @@ class TradingShell(FeedShell):
         finally:
             if self._trading is not None:
                 self._trading.look_ups.finish()
-                self._write()
+                self._ledger.finish()
                 self._office.close()
                 self._checking.submit(self._office.close_checks)
             self._checking.shutdown(wait=False)
+
+
+def _rowless(link: Link) -> list[Request]:
+    """Return what is about to leave and needs a row."""
+    return [one for one in link.protocol.leaving if one.entry.trading and not one.bound.only_validates]

@@ -27,7 +27,7 @@ from krakenws.core.events import (
 from krakenws.core.protocol import CLOSE
 from krakenws.core.v1 import V1
 from krakenws.core.v1_entries import PLACING
-from krakenws.errors import ConnectionFailed, PolicyRefused, RemoteProtocolError, UsageError
+from krakenws.errors import ConnectionFailed, PolicyRefused, RemoteProtocolError, StateLocked, UsageError
 from krakenws.net.poller import READ, Poller, SpinningPoller
 from krakenws.net.shell import GOODBYE_S, Shell, failure_of, has_closed, listen, prove
 from krakenws.net.stop import Stopped
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from krakenws.errors import KrakenWSError
     from krakenws.net.credentials import Credentials
     from krakenws.net.follow import Follow
+    from krakenws.net.ledger import LoopLedger
     from krakenws.net.poller import HasFileno
     from krakenws.net.shell import Budget, Link
     from krakenws.net.stop import Signals
@@ -117,6 +118,7 @@ class Run(Shell):
         stop: signals.
         budget: how often a site may be connected to, or None for as often as the back-off lets us.
         trading: what trading commands go through; without it there must be none.
+        ledger: the journal of `trading`, if it waits for nobody; None: a locked one holds up the run.
         follow: follows the order that is placed to its end, or None.
         count: end after so many data messages, or None.
         for_s: end after so many seconds, or None.
@@ -143,6 +145,7 @@ class Run(Shell):
         stop: Signals,
         budget: Budget | None = None,
         trading: Trading | None = None,
+        ledger: LoopLedger | None = None,
         follow: Follow | None = None,
         count: int | None = None,
         for_s: float | None = None,
@@ -160,6 +163,7 @@ class Run(Shell):
         self._tell_lag = tell_lag
         self._stop = stop
         self._trading = trading
+        self._ledger = ledger
         self._follow = follow
         self._held_back: list[tuple[Link, Command]] = []
         self._departing: list[Request] = []
@@ -207,16 +211,17 @@ class Run(Shell):
                 under the numbers returned.
 
         Raises:
+            StateLocked: the journal cannot be read now; nothing has come of it.
             KrakenWSError: it must not be sent (`Trading.prepare`).
         """
         assert self._trading is not None  # noqa: S101 - the caller gave it
         if name and self._trading.knows(name):
             number = self._link(dialect, bound.entry.access).protocol.free_number
             return self._trading.recall(bound, name, number)
-        commands = self._trading.prepare(bound, name)
         odometer = self._odometer
-        if odometer is not None and not odometer.has_recalled and commands and not bound.only_validates:
+        if odometer is not None and not odometer.has_recalled and not bound.only_validates:
             odometer.recall(self._trading.earlier, time_ns())
+        commands = self._trading.prepare(bound, name)
         link = self._link(dialect, bound.entry.access)
         if self._follow is not None:
             listen(link)
@@ -275,6 +280,11 @@ class Run(Shell):
         if self._trading is not None and key == _TRADED:  # each endpoint counts its requests from 1
             self._trading.give_up(req_id)
         return True
+
+    @property
+    def lock(self) -> StateLocked | None:
+        """Why what trades is put off at the moment, if it is."""
+        return None if self._ledger is None else self._ledger.lock
 
     def watch(self, key: int, sockets: Sequence[tuple[HasFileno, int]]) -> None:
         """Wait for these on the attendant's behalf, which is told by `ready` with the same key."""
@@ -458,6 +468,8 @@ class Run(Shell):
             if looks_at is not None and (due is None or looks_at < due):
                 due = looks_at
             self._poller.watch(_LOOKING, trading.look_ups.watched)
+        if self._ledger is not None and self._ledger.again_at is not None:
+            due = self._ledger.again_at if due is None else min(due, self._ledger.again_at)
         for link in self._every():
             transport, errand, backfill = link.transport, link.errand, link.backfill
             at = self._due(link)
@@ -499,8 +511,19 @@ class Run(Shell):
     def _on_deadline(self, now: float) -> None:
         if self._trading is not None:
             self._tell_verdicts(self._trading.look_ups.on_deadline(now))
+        if self._ledger is not None and self._ledger.again_at is not None and now >= self._ledger.again_at:
+            self._try_again(self._ledger, now)
         for link in self._every():
             self._tick(link, now)
+
+    def _try_again(self, ledger: LoopLedger, now: float) -> None:
+        """Do what waits for the journal, unless that is still locked."""
+        assert self._trading is not None  # noqa: S101 - whose journal it is
+        for request, locked in ledger.try_again(now):
+            self._trading.give_up(request.req_id)
+            if self._attendant is None:
+                raise locked
+            self._attendant.refused(_TRADED, request.req_id, locked)
 
     # ---- look-ups
 
@@ -553,6 +576,10 @@ class Run(Shell):
             return
         try:
             self._departing = self._trading.leave(link.protocol)
+        except StateLocked as locked:
+            if self._ledger is None:
+                raise
+            self._departing = self._ledger.put_off(link.protocol, locked)
         except PolicyRefused as refused:  # what others sent meanwhile has used up what there was
             for request in [one for one in link.protocol.leaving if _is_placing(one.bound)]:
                 link.protocol.withdraw(request)
@@ -654,6 +681,8 @@ class Run(Shell):
         if self._trading is not None:
             self._trading.look_ups.finish()
             self._poller.watch(_LOOKING, ())
+        if self._ledger is not None:
+            self._ledger.finish()
         until = monotonic() + GOODBYE_S
         every = self._every()
         open_ = [link for link in every if self._end(link)]

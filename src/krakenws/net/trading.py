@@ -273,15 +273,18 @@ class Trading:
     ) -> None:
         """Withdraw what bears a name that another process was quicker to use; its verdict is told instead."""
         taken = [(request, command) for request, command in leaving if command.id == name]
-        for request, _ in taken:
-            protocol.withdraw(request)
-            self.give_up(request.req_id)
         command = taken[0][1]
         numbers = [request.req_id for request, _ in taken]
+        refusal: NameTaken | None = None
         try:
             self.recall(Bound(command.bound.entry, command.asked), name, iter(numbers).__next__)
         except UsageError as error:
-            raise NameTaken(str(error), numbers) from None
+            refusal = NameTaken(str(error), numbers)
+        for request, _ in taken:  # not before the journal could be read
+            protocol.withdraw(request)
+            self.give_up(request.req_id)
+        if refusal is not None:
+            raise refusal
 
     def _intent(self, command: Command, req_id: int, created_ns: int) -> Intent:
         return Intent(

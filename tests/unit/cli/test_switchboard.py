@@ -67,6 +67,7 @@ class Session:
             patterns=none,
             beside=Beside(),
             clean=str,
+            await_journal=lambda: None,
             help_on=str,
             leave=none,
             on_knock=none,
