@@ -62,7 +62,7 @@ class Sizes(NamedTuple):
     soak: int
 
 
-FULL = Sizes(rounds=7, flood_s=0.35, paced_s=0.5, slow_s=2.5, starts=4, trips=50, soak=10_000_000)
+FULL = Sizes(rounds=7, flood_s=0.35, paced_s=0.5, slow_s=2.5, starts=4, trips=100, soak=10_000_000)
 QUICK = Sizes(rounds=3, flood_s=0.08, paced_s=0.2, slow_s=1.5, starts=2, trips=20, soak=1_000_000)
 
 
