@@ -9,7 +9,7 @@ from krakenws.net.poller import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from typing import Any
 
     from krakenws.core.events import Event, Update
@@ -24,20 +24,27 @@ MOST_OPEN = 64
 
 
 class Lines:
-    """Bytes in, lines out; one that is too long comes out as None, once, at its end."""
+    """Bytes in, lines out; one that is too long comes out as None, once, at its end.
 
-    __slots__ = ("_kept", "_skips", "_taken")
+    Attributes:
+        whole: whether a line can be taken.
+    """
+
+    __slots__ = ("_end", "_kept", "_skips", "_taken", "whole")
 
     def __init__(self) -> None:
         self._kept = b""
         self._taken = 0
-        self._skips = False
+        self._end = -1
+        self._skips = self.whole = False
 
     def feed(self, data: bytes) -> None:
         """Take what was read."""
-        self._kept = self._kept[self._taken :] + data
+        kept = self._kept = self._kept[self._taken :] + data
         self._taken = 0
-        if len(self._kept) > LONGEST_LINE_BYTES and not self.whole:
+        end = self._end = kept.find(b"\n")
+        self.whole = end >= 0
+        if len(kept) > LONGEST_LINE_BYTES and end < 0:
             self._skips = True
             self._kept = b""
 
@@ -48,20 +55,20 @@ class Lines:
 
     def clear(self) -> None:
         """Forget what is left."""
-        self._kept, self._taken, self._skips = b"", 0, False
+        self._kept, self._taken, self._end = b"", 0, -1
+        self._skips = self.whole = False
 
-    @property
-    def whole(self) -> bool:
-        """Whether a line can be taken."""
-        return self._kept.find(b"\n", self._taken) >= 0
-
-    def take(self) -> Iterator[bytes | None]:
-        """Give one whole line after the other."""
-        while (end := self._kept.find(b"\n", self._taken)) >= 0:
-            line = self._kept[self._taken : end]
-            self._taken = end + 1
-            skips, self._skips = self._skips, False
-            yield None if skips or len(line) > LONGEST_LINE_BYTES else line
+    def take(self) -> bytes | None:
+        """Return the next line, where there is a whole one."""
+        end = self._end
+        line = self._kept[self._taken : end]
+        self._taken = end + 1
+        self._end = self._kept.find(b"\n", end + 1)
+        self.whole = self._end >= 0
+        if self._skips or len(line) > LONGEST_LINE_BYTES:
+            self._skips = False
+            return None
+        return line
 
 
 class Caller:

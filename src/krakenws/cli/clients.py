@@ -68,7 +68,7 @@ class SharedJson(Json):
     """The output of one of many clients."""
 
     def __init__(self, out: Out, encoder: Encoder) -> None:
-        super().__init__(out)
+        super().__init__(out, many=True)
         self._encoder = encoder
 
     def _update(self, update: Update, parts: list[bytes]) -> None:

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from krakenws.core.catalog import Expand, Param
+    from krakenws.core.catalog import Expand
     from krakenws.core.session import CallerId
 
 _ID_APART = re.compile(
@@ -39,14 +39,14 @@ class _Form:
 
     Attributes:
         asked: what one of them asked.
-        params: the parameters that take the numbers, in their order.
+        names: the parameters that take the numbers, in their order, as its values call them.
     """
 
-    __slots__ = ("asked", "params")
+    __slots__ = ("asked", "names")
 
-    def __init__(self, asked: Asked, params: Sequence[Param]) -> None:
+    def __init__(self, asked: Asked, names: Sequence[str]) -> None:
         self.asked = asked
-        self.params = params
+        self.names = names
 
     def fill(self, id_: CallerId, numbers: Sequence[str]) -> Asked:
         """Return what a line of this form asks.
@@ -57,7 +57,7 @@ class _Form:
         asked = self.asked
         bound = asked.bound
         if bound is not None and numbers:
-            bound = rebind(bound, self.params, numbers)
+            bound = rebind(bound, self.names, numbers)
         return Asked(id_, asked.do, bound, asked.topic, asked.intent)
 
 
@@ -116,9 +116,7 @@ class Reader:
         ]
         if [str(values[name]) for name in taken] != numbers:
             return None
-        params = () if asked.bound is None else asked.bound.entry.params
-        named = {param.wire or param.name: param for param in params}
-        form = _Form(asked, [named[name] for name in taken])
+        form = _Form(asked, taken)
         others = [f"{at}.5" if "." in number else str(at) for at, number in enumerate(numbers, 3)]
         line = "".join(text + other for text, other in zip(texts, [*others, ""], strict=True))
         try:

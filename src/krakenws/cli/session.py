@@ -161,12 +161,12 @@ class _Session:
         """Open standard output, and let its caller in."""
         context, options = self._context, self._context.options
         if options.overflow == "block":
-            sink: Sink = Json(context.out)
+            sink: Sink = Json(context.out, many=True)
         else:
             from krakenws.sinks.overflow import HoldingOut, dropping, open_out
 
             context.out = out = open_out(context.out, options)
-            sink = Json(out)
+            sink = Json(out, many=True)
             if isinstance(out, HoldingOut):
                 note, tell_lag = context.note, self._tell_lag
                 sink = dropping(sink, out, options, None, note=note, tell_lag=tell_lag)

@@ -135,9 +135,10 @@ class Switchboard:
 
     def attend(self, now: float) -> None:
         """Look at the lines that came, and at what could not leave in time."""
-        due = self._next_due()
-        if due is not None and now >= due:
-            self._withdraw(now)
+        if self._commands:
+            due = self._next_due()
+            if due is not None and now >= due:
+                self._withdraw(now)
         if not self._busy:
             return
         self.run.forget()
@@ -156,7 +157,10 @@ class Switchboard:
         """Return until when a command may still leave; the oldest come first."""
         if not self._commands:
             return None
-        return next((command.due for command in self._commands.values() if command.due is not None), None)
+        for command in self._commands.values():
+            if command.due is not None:
+                return command.due
+        return None
 
     def ready(self, key: int) -> None:
         """Read from a caller, or write what it takes again."""
@@ -200,7 +204,10 @@ class Switchboard:
     @property
     def waiting(self) -> Sequence[tuple[HasFileno, int]]:
         """What the output of a session with one caller waits for; others are watched as callers."""
-        return next((caller.sink.waiting for caller in self.callers if caller.alone), ())
+        for caller in self.callers:
+            if caller.alone:
+                return caller.sink.waiting
+        return ()
 
     def drained(self) -> None:
         """Write what the one caller takes again."""
@@ -300,12 +307,10 @@ class Switchboard:
         """Do what a caller's lines ask, some of them at a time."""
         if caller.gone:
             return
-        if caller.is_heard:
-            for count, line in enumerate(caller.lines.take(), 1):
-                caller.line += 1
-                self._heed(caller, line)
-                if count == _LINES_A_TURN or not caller.is_heard:
-                    break
+        lines, last = caller.lines, caller.line + _LINES_A_TURN
+        while lines.whole and caller.line < last and caller.is_heard:
+            caller.line += 1
+            self._heed(caller, lines.take())
         if caller.only_listens or not self._telling(caller, caller.flush):
             return
         if caller.is_done:
@@ -329,7 +334,13 @@ class Switchboard:
         id_: CallerId = None
         self._beside.caller = caller
         try:
-            asked = self._reader.read(_text_of(line))
+            if line is None:
+                raise asking.Mistake(f"a line has at most {LONGEST_LINE_BYTES} bytes", None)
+            try:
+                text = line.decode()
+            except UnicodeDecodeError:
+                raise asking.Mistake("this line is no UTF-8", None) from None
+            asked = self._reader.read(text)
             if asked is None:
                 return
             id_ = asked.id
@@ -449,12 +460,3 @@ class Switchboard:
 
 def _state(*, ready: bool, connected: bool) -> str:
     return "ready" if ready else "connecting" if connected else "down"
-
-
-def _text_of(line: bytes | None) -> str:
-    if line is None:
-        raise asking.Mistake(f"a line has at most {LONGEST_LINE_BYTES} bytes", None)
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        raise asking.Mistake("this line is no UTF-8", None) from None

@@ -63,7 +63,8 @@ class Entry:
 
     `rows` names the row type of its data. `owes_snapshot` says that data must follow an ack (quirk L3);
     `answers` names the list parameter whose length is the number of answers; `rules` are checks over all
-    values, each giving what is `Wrong` or None. `reply` is the event or method of its answer.
+    values, each giving what is `Wrong` or None; of a decimal they ask no more than whether it is zero.
+    `reply` is the event or method of its answer.
     """
 
     api: int
@@ -93,6 +94,16 @@ class Entry:
     def named(self) -> dict[str, Param]:
         """The parameters by their names as declared."""
         return {param.name: param for param in self.params}
+
+    @cached_property
+    def wired(self) -> dict[str, Param]:
+        """The parameters by what they are called in `Bound.values`."""
+        return {param.wire or param.name: param for param in self.params}
+
+    @cached_property
+    def decimals(self) -> frozenset[str]:
+        """Those of `wired` that take any decimal number above zero."""
+        return frozenset(name for name, param in self.wired.items() if param.kind.takes_decimals)
 
     @cached_property
     def _folded(self) -> dict[str, Param]:
@@ -201,22 +212,30 @@ def bind_texts(entry: Entry, placed: Iterable[tuple[Param, str]], expand: Expand
     return _ruled(entry, _with_defaults(entry, given))
 
 
-def rebind(bound: Bound, params: Sequence[Param], numbers: Sequence[str]) -> Bound:
+def rebind(bound: Bound, names: Sequence[str], numbers: Sequence[str]) -> Bound:
     """Return a bound entry with other values of parameters that have one value each.
 
     Args:
         bound: it.
-        params: the parameters.
+        names: what the parameters are called in its values.
         numbers: decimal text for each of them, of at most 40 digits.
 
     Raises:
         UsageError: as `bind`.
     """
-    entry, values = bound.entry, dict(bound.values)
-    for param, number in zip(params, numbers, strict=True):
-        value = number if param.kind.takes_decimals and number.strip("0.") else None
-        values[param.wire or param.name] = value or _read(entry, param, number, None)
-    return _ruled(entry, values)
+    entry, values, is_ruled = bound.entry, {**bound.values}, True
+    decimals = entry.decimals
+    for name, number in zip(names, numbers):  # noqa: B905 - as many; to say so would cost
+        if name in decimals and number.strip("0."):
+            values[name] = number  # to the rules it is as good as the one before
+        else:
+            values[name] = _read(entry, entry.wired[name], number, None)
+            is_ruled = False
+    if not is_ruled:
+        return _ruled(entry, values)
+    again = Bound(entry, values)
+    again.__dict__["only_validates"] = bound.only_validates  # which takes no number
+    return again
 
 
 def _ruled(entry: Entry, values: Values) -> Bound:

@@ -16,7 +16,7 @@ from json.encoder import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from krakenws.core.catalog import Entry, Values
@@ -199,22 +199,25 @@ class Dialect:
         raise NotImplementedError
 
 
-def encoder(between: str) -> Callable[[Any], str]:
-    """Return what gives a dict as JSON text, ASCII and without spaces but for those in `between` its items.
+def encoder(between: str) -> Callable[[Any, int], Iterable[str]]:
+    """Return what gives a dict, and a 0, as pieces of JSON text, in ASCII.
 
-    `JSONEncoder.encode` makes an encoder at each call, half of its time.
+    There are no spaces but those in `between`, which stands between items. `JSONEncoder.encode` makes an
+    encoder at each call, half of its time.
     """
     plain = JSONEncoder(separators=(between, ":"), check_circular=False)
     if c_make_encoder is None:  # a Python without it
-        return plain.encode
-    encode = c_make_encoder(None, plain.default, quoted, None, ":", between, False, False, True)
-    return lambda fields: "".join(encode(fields, 0))
+        return lambda fields, _: plain.iterencode(fields)
+    pieces: Callable[[Any, int], Iterable[str]] = c_make_encoder(
+        None, plain.default, quoted, None, ":", between, False, False, True
+    )
+    return pieces
 
 
 def encode(message: dict[str, Any]) -> bytes:
     """Return a message as JSON text, spaced as the original script spaced it: transcripts stay the same."""
     if _FLAT.issuperset(map(type, message.values())):  # as all orders are
-        return _spaced(message).encode()
+        return "".join(_spaced(message, 0)).encode()
     return _text(message).encode()
 
 
@@ -228,7 +231,7 @@ def _text(value: Any) -> str:
         return quoted(value)
     if isinstance(value, dict):
         return "{" + ", ".join([f"{quoted(name)}:{_text(item)}" for name, item in value.items()]) + "}"
-    return _compact(value)
+    return "".join(_compact(value, 0))
 
 
 def _no_constant(text: str) -> Any:

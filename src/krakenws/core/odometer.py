@@ -231,7 +231,8 @@ class Odometer:
             for charge in charges:
                 if not charge.counted:  # it was taken in spite of us
                     self._counters[charge.pair].units += charge.units
-            self._accepted(bound, event.result, at_us)
+            if event.validated is None:
+                self._accepted(bound, event.result, at_us)
         if not charges:
             return event
         fullest = charges[0].pair

@@ -180,9 +180,10 @@ def _too_cheap(values: Values, pair: PairRow, best: str, *, is_viqc: bool) -> Wr
     paid = 1  # a volume in quote currency is what it costs
     if not is_viqc:
         type_ = values["ordertype"]
-        price = _given(values, "price") if type_ == "limit" else best if type_ == "market" else ""
-        if not price or is_relative(price):
+        given = values.get("price") if type_ == "limit" else best if type_ == "market" else ""
+        if not given or not isinstance(given, str) or is_relative(given):
             return None
+        price = given
         paid, price_scale = parts(price)
     if paid * number * 10**least_scale >= least_cost * 10 ** (price_scale + scale):
         return None

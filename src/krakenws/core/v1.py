@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _REPLIES = frozenset(entry.reply for entry in ENTRIES if entry.trading)
 _CHANNELS = {entry.name: entry for entry in ENTRIES if entry.kind == CHANNEL}
+_NO_RESULT = {"event", "status", "reqid", "errorMessage"}
 _RESULT_NAMES = {
     "txid": "order_id",
     "originaltxid": "original_order_id",
@@ -114,11 +115,11 @@ class DialectV1(Dialect):
         return envelope.name.removesuffix("Status")
 
     def result(self, envelope: Envelope) -> dict[str, Any]:
-        return {
-            _RESULT_NAMES.get(name, name): value
-            for name, value in envelope.body.items()
-            if name not in {"event", "status", "reqid", "errorMessage"}
-        }
+        result = {}
+        for name, value in envelope.body.items():
+            if name not in _NO_RESULT:
+                result[_RESULT_NAMES.get(name, name)] = value
+        return result
 
     def channel(self, entry: Entry, values: Values) -> str:
         suffix = _SUFFIX.get(entry.name)
@@ -190,7 +191,8 @@ def _text_of(message: dict[str, Any], name: str) -> str:
 
 
 def _event(message: dict[str, Any]) -> Envelope:
-    event = _text_of(message, "event")
+    event = message.get("event")
+    event = event if isinstance(event, str) else ""
     if event == "heartbeat":
         return Envelope(HEARTBEAT, message)
     req_id = message.get("reqid")

@@ -32,6 +32,7 @@ _FIN = 0x80
 _WHOLE_TEXT = (_FIN | _TEXT) << 8  # two bytes as one number: an unfragmented text, and its length to be added
 _NO_TEXT = 1 << 16  # what two bytes never are
 _two_numbers = struct.Struct(">HH").unpack_from
+_medium_head = struct.Struct(">BBH").pack
 _CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015)))  # may be sent; section 7.4.1 and IANA
 _CONTROL_BYTES = 125
 
@@ -315,7 +316,7 @@ class WebSocket:
         if size < 126:
             head = bytes((_FIN | opcode, 0x80 | size))
         elif size <= 0xFFFF:
-            head = bytes((_FIN | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
+            head = _medium_head(_FIN | opcode, 0x80 | 126, size)
         else:
             head = bytes((_FIN | opcode, 0x80 | 127)) + size.to_bytes(8, "big")
         key = self._mask()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from krakenws.core.catalog import Bound, Wrong
-    from krakenws.core.pair import PairRow
     from krakenws.net.errand import Learn
     from krakenws.net.pairs import Pairs
     from krakenws.options import Options
@@ -58,8 +57,9 @@ class Checks:
         Raises:
             UsageError: the rule it breaks, and the nearest legal value.
         """
-        now_s, name = time(), bound.values.get("pair")
-        if wrong := wrong_time(bound, now_s):
+        now_s, values = time(), bound.values
+        name = values.get("pair")
+        if ("deadline" in values or "expiretm" in values) and (wrong := wrong_time(bound, now_s)):
             _refuse(bound, wrong)
         if not isinstance(name, str):
             self._note(f"{bound.entry.name}: prices and volume are not checked without pair=")
@@ -69,12 +69,14 @@ class Checks:
             listed = self._fetch(bound, name, listed)
         if listed is None:
             return
-        wrong = self._wrong(bound, name, listed.row)
+        row = listed.row
+        wrong = self._unlisted(bound, name) if row is None else wrong_for_pair(bound, row)
         if wrong is None:
             return
         if now_s - listed.fetched_s > _RECENT_S:
             listed = self._fetch(bound, name, listed) or listed
-            wrong = self._wrong(bound, name, listed.row)
+            row = listed.row
+            wrong = self._unlisted(bound, name) if row is None else wrong_for_pair(bound, row)
         if wrong is not None:
             _refuse(bound, wrong)
 
@@ -114,9 +116,7 @@ class Checks:
         patience_s = min(self._options.connect_timeout_s, _PATIENCE_S)
         return load(replace(self._options, connect_timeout_s=patience_s), refresh=True, now_s=time())
 
-    def _wrong(self, bound: Bound, name: str, row: PairRow | None) -> Wrong | None:
-        if row is not None:
-            return wrong_for_pair(bound, row)
+    def _unlisted(self, bound: Bound, name: str) -> Wrong:
         meant = load(self._options, refresh=False, now_s=time()).nearest(name, bound.entry.api)
         said = f"pair={shown(name)} is not on the exchange's list"
         return "pair", said + (f"; did you mean {meant}?" if meant else "")

@@ -165,7 +165,7 @@ class Run(Shell):
         self._trading = trading
         self._ledger = ledger
         self._follow = follow
-        self._held_back: list[tuple[Link, Command]] = []
+        self._held_back: list[tuple[Link, list[Command]]] = []
         self._departing: list[Request] = []
         self._summarize = summarize
         self._odometer = odometer
@@ -225,9 +225,9 @@ class Run(Shell):
         link = self._link(dialect, bound.entry.access)
         if self._follow is not None:
             listen(link)
-            self._held_back += [(link, command) for command in commands]
+            self._held_back.append((link, commands))
             return []
-        return [self._request(link, command) for command in commands]
+        return self._request(link, commands)
 
     def forbid(self, refused: PolicyRefused) -> None:
         """Send nothing of a line that places orders, as a policy forbids it; what only takes away goes.
@@ -248,11 +248,14 @@ class Run(Shell):
         self._warn("your policy forbids an order of this line: no order is sent, only what cancels")
         self.verdicts.forbidden(refused)
 
-    def _request(self, link: Link, command: Command) -> int:
-        assert self._trading is not None  # noqa: S101 - whose command it is
-        req_id = link.protocol.request(command.bound, monotonic())
-        self._trading.expect(command, req_id)
-        return req_id
+    def _request(self, link: Link, commands: Sequence[Command]) -> list[int]:
+        assert self._trading is not None  # noqa: S101 - whose commands they are
+        numbers, now = [], monotonic()
+        for command in commands:
+            req_id = link.protocol.request(command.bound, now)
+            self._trading.expect(command, req_id)
+            numbers.append(req_id)
+        return numbers
 
     def _link(self, dialect: Dialect, access: str) -> Link:
         key = dialect.api, access
@@ -535,8 +538,8 @@ class Run(Shell):
         if trading.has_news:
             self._tell_verdicts(trading.told())
         if self._held_back and self._follow is not None and self._follow.ready:
-            for link, command in self._held_back:
-                self._request(link, command)
+            for link, commands in self._held_back:
+                self._request(link, commands)
             self._held_back.clear()
         looks = bool(trading.look_ups)
         if looks and self._looker is None:

@@ -177,15 +177,18 @@ class Trading:
         exposure: Mapping[str, str] = {}
         for check in self._checks:
             exposure = check(bound) or exposure
-        asked, id_, named = asked_of(bound), name, bool(name)
-        if bound.values.get("reqid") in self._commands:  # of one that is still looked for, perhaps
-            bound = Bound(bound.entry, asked)
+        asked = bound.values
+        if "reqid" in asked:
+            asked = asked_of(bound)
+            if bound.values["reqid"] in self._commands:  # of one that is still looked for, perhaps
+                bound = Bound(bound.entry, asked)
         if bound.only_validates:  # it has no row, which would need a name, and places nothing to be found
-            parts = [bound]
+            commands = [Command(bound, asked, exposure, name, 1, named=bool(name))]
         else:
-            parts = requests_of(bound, self._free_userref)
-            id_ = name or urandom(8).hex()
-        commands = [Command(part, asked, exposure, id_, at, named=named) for at, part in enumerate(parts, 1)]
+            parts, id_ = requests_of(bound, self._free_userref), name or urandom(8).hex()
+            commands = [
+                Command(part, asked, exposure, id_, at, named=bool(name)) for at, part in enumerate(parts, 1)
+            ]
         self._unsent += commands
         return commands
 

@@ -2,8 +2,8 @@
 
 Transcript and raw join the bytes that came. JSON is put together from parts that stay the same for a route,
 so that only the rows are encoded; events without rows are encoded by the standard library, and msgspec is
-not loaded for them: it would double the time of a `ping`. Heartbeats are not written: they are neither data
-nor a change in a connection's life.
+not loaded for them, unless there will be many: it would double the time of a `ping`. Heartbeats are not
+written: they are neither data nor a change in a connection's life.
 """
 
 from __future__ import annotations
@@ -85,26 +85,34 @@ class Stamps:
     __slots__ = ("_ns", "_second", "_seconds", "_text")
 
     def __init__(self) -> None:
-        self._ns = self._second = -1
+        self._ns = -1
+        self._second: str | None = None
         self._seconds = self._text = ""
 
     def __call__(self, ns: int) -> str:
         """Return the time as text."""
         if ns != self._ns:
-            second, rest_ns = divmod(ns, 1_000_000_000)
+            digits = str(ns // 1000)
+            second = digits[:-6]
             if second != self._second:
                 self._second = second
-                self._seconds = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+                self._seconds = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(int(second or "0")))
             self._ns = ns
-            self._text = f"{self._seconds}.{rest_ns // 1000:06d}Z"
+            self._text = f"{self._seconds}{digits[-6:]:0>6}Z"
         return self._text
 
 
 class Json(Sink):
-    """One JSON event a line. Fields: `event`, what identifies it, `received`, `trust`, data."""
+    """One JSON event a line. Fields: `event`, what identifies it, `received`, `trust`, data.
 
-    def __init__(self, out: Out) -> None:
+    Args:
+        out: where the lines go.
+        many: there will be many events: what makes their lines sooner is loaded at once.
+    """
+
+    def __init__(self, out: Out, *, many: bool = False) -> None:
         self._write = out.write
+        self._line = _quick_line() if many else _line
         self._stamp = Stamps()
         self._heads: dict[tuple[Route, bool], bytes] = {}
         # What the last update's line began with, and what follows from: mostly the next one's is the same.
@@ -123,7 +131,7 @@ class Json(Sink):
             if isinstance(event, Update):
                 self._update(event, parts)
             elif not isinstance(event, Heartbeat):
-                parts.append(_line(event_fields(event, self._stamp)))
+                parts.append(self._line(event_fields(event, self._stamp)))
         if parts:
             self._write(b"".join(parts))
 
@@ -190,7 +198,22 @@ def _head(route: Route, snapshot: bool) -> bytes:
 
 
 def _line(fields: dict[str, Any]) -> bytes:
-    return _compact(fields).encode() + b"\n"
+    return "".join(_compact(fields, 0)).encode() + b"\n"
+
+
+def _quick_line() -> Callable[[dict[str, Any]], bytes]:
+    """Return what takes a fourth of the time of `_line`; it spells what is not ASCII as it is, as rows do."""
+    from msgspec.json import Encoder
+
+    encode = Encoder().encode
+
+    def line(fields: dict[str, Any]) -> bytes:
+        try:
+            return encode(fields) + b"\n"
+        except (ValueError, OverflowError, TypeError):  # half a surrogate pair, an integer of 70 bits
+            return _line(fields)
+
+    return line
 
 
 _compact = encoder(",")

@@ -12,7 +12,7 @@ from krakenws.core.kinds import normal_pair
 from krakenws.errors import UsageError
 
 if TYPE_CHECKING:
-    from krakenws.core.catalog import Values
+    from krakenws.core.catalog import Entry, Values
 
 ENTRIES = (*v1_entries.ENTRIES, *v2_entries.ENTRIES)
 ORDER = ["pair=XBT/USD", "type=buy", "volume=1"]
@@ -219,6 +219,33 @@ def test_orders_that_the_exchange_would_refuse_are_refused_before(words: str, sa
 )
 def test_orders_that_the_exchange_takes_are_taken(words: str) -> None:
     assert bound(f"addOrder {' '.join(ORDER)} {words}").entry is v1_entries.ADD_ORDER
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=stop-loss-limit price=1 price2=1"),
+        (
+            v1_entries.ADD_ORDER,
+            "type=buy volume=1 ordertype=limit price=1 close[ordertype]=limit close[price]=1",
+        ),
+        (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=market price=1"),
+        (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=trailing-stop price=1"),
+        (v1_entries.EDIT_ORDER, "volume=1 price=1 price2=1"),
+        (v1_entries.AMEND_ORDER, "txid=O display_volume=1 limit_price=1 trigger_price=1"),
+    ],
+)
+def test_rules_ask_no_more_of_a_decimal_than_whether_it_is_zero(entry: Entry, words: str) -> None:
+    """`rebind` does not ask them again."""
+    given = dict(word.split("=", 1) for word in words.split(" "))
+    numbers = entry.decimals & given.keys()
+    assert entry.rules
+    assert numbers
+    said = [
+        [rule({**given, **dict.fromkeys(numbers, number)}) is None for rule in entry.rules]
+        for number in ("0.00000001", "1", "7.5", "99999999999.5")
+    ]
+    assert all(one == said[0] for one in said)
 
 
 def test_a_volume_of_zero_is_for_settling_a_position_alone() -> None:
