@@ -40,7 +40,7 @@ class Lines:
 
     def feed(self, data: bytes) -> None:
         """Take what was read."""
-        kept = self._kept = self._kept[self._taken :] + data
+        kept = self._kept = self._kept[self._taken :] + data if self._taken < len(self._kept) else data
         self._taken = 0
         end = self._end = kept.find(b"\n")
         self.whole = end >= 0

@@ -92,13 +92,13 @@ class Stamps:
     def __call__(self, ns: int) -> str:
         """Return the time as text."""
         if ns != self._ns:
-            digits = str(ns // 1000)
+            digits = str(ns // 1000).rjust(7, "0")
             second = digits[:-6]
             if second != self._second:
                 self._second = second
-                self._seconds = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(int(second or "0")))
+                self._seconds = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(int(second)))
             self._ns = ns
-            self._text = f"{self._seconds}{digits[-6:]:0>6}Z"
+            self._text = f"{self._seconds}{digits[-6:]}Z"
         return self._text
 
 
@@ -245,10 +245,11 @@ def event_fields(event: Event, stamp: Callable[[int], str]) -> dict[str, Any]:
     `received` comes last. A gap that has not ended yet says so: its `to` is null. What answers a session's
     caller has the caller's `id` behind its name.
     """
-    fields: dict[str, Any] = {"event": event.name}
     if isinstance(event, Addressed):
-        fields = {"event": event.event.name, "id": event.id}
-        event = event.event
+        id_, event = event.id, event.event
+        fields: dict[str, Any] = {"event": event.name, "id": id_}
+    else:
+        fields = {"event": event.name}
     cls, route = event.__class__, event.route
     if isinstance(event, Answered):
         fields["method"], fields["req_id"] = event.method, event.req_id
