@@ -59,7 +59,7 @@ class Lines:
         self._skips = self.whole = False
 
     def take(self) -> bytes | None:
-        """Return the next line, where there is a whole one."""
+        """Return the next line, of which there must be a `whole` one; None: it is too long."""
         end = self._end
         line = self._kept[self._taken : end]
         self._taken = end + 1

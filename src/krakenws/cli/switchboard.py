@@ -135,10 +135,9 @@ class Switchboard:
 
     def attend(self, now: float) -> None:
         """Look at the lines that came, and at what could not leave in time."""
-        if self._commands:
-            due = self._next_due()
-            if due is not None and now >= due:
-                self._withdraw(now)
+        due = self._next_due() if self._commands else None
+        if due is not None and now >= due:
+            self._withdraw(now)
         if not self._busy:
             return
         self.run.forget()
@@ -155,8 +154,6 @@ class Switchboard:
 
     def _next_due(self) -> float | None:
         """Return until when a command may still leave; the oldest come first."""
-        if not self._commands:
-            return None
         for command in self._commands.values():
             if command.due is not None:
                 return command.due

@@ -63,7 +63,8 @@ class Entry:
 
     `rows` names the row type of its data. `owes_snapshot` says that data must follow an ack (quirk L3);
     `answers` names the list parameter whose length is the number of answers; `rules` are checks over all
-    values, each giving what is `Wrong` or None; of a decimal they ask no more than whether it is zero.
+    values, each giving what is `Wrong` or None; of a decimal without a sign they ask no more than
+    whether it is zero, and say nothing against one that is not.
     `reply` is the event or method of its answer.
     """
 
@@ -227,7 +228,7 @@ def rebind(bound: Bound, names: Sequence[str], numbers: Sequence[str]) -> Bound:
     decimals = entry.decimals
     for name, number in zip(names, numbers):  # noqa: B905 - as many; to say so would cost
         if name in decimals and number.strip("0."):
-            values[name] = number  # to the rules it is as good as the one before
+            values[name] = number  # which no rule minds
         else:
             values[name] = _read(entry, entry.wired[name], number, None)
             is_ruled = False

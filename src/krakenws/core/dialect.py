@@ -200,7 +200,7 @@ class Dialect:
 
 
 def encoder(between: str) -> Callable[[Any, int], Iterable[str]]:
-    """Return what gives a dict, and a 0, as pieces of JSON text, in ASCII.
+    """Return what gives a value as pieces of JSON text, in ASCII; its second argument is to be 0.
 
     There are no spaces but those in `between`, which stands between items. `JSONEncoder.encode` makes an
     encoder at each call, half of its time.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _REPLIES = frozenset(entry.reply for entry in ENTRIES if entry.trading)
 _CHANNELS = {entry.name: entry for entry in ENTRIES if entry.kind == CHANNEL}
-_NO_RESULT = {"event", "status", "reqid", "errorMessage"}
+_NO_RESULT = frozenset(("event", "status", "reqid", "errorMessage"))
 _RESULT_NAMES = {
     "txid": "order_id",
     "originaltxid": "original_order_id",

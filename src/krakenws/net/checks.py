@@ -57,9 +57,8 @@ class Checks:
         Raises:
             UsageError: the rule it breaks, and the nearest legal value.
         """
-        now_s, values = time(), bound.values
-        name = values.get("pair")
-        if ("deadline" in values or "expiretm" in values) and (wrong := wrong_time(bound, now_s)):
+        now_s, name = time(), bound.values.get("pair")
+        if wrong := wrong_time(bound, now_s):
             _refuse(bound, wrong)
         if not isinstance(name, str):
             self._note(f"{bound.entry.name}: prices and volume are not checked without pair=")

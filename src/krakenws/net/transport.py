@@ -328,23 +328,26 @@ class Transport:
             except ssl.SSLError:
                 return  # `read` has told, or will tell, what is wrong
             self._pass_on_tls()
-        else:
+        elif self._out or self._socket is None:
             self._out += data
             self.flush()
+        elif data:  # all of it leaves, mostly, and need not be kept
+            self._out += data[self._send(self._socket, data) :]
 
     def flush(self) -> None:
         """Send what is kept, as far as the socket takes it; a broken socket shows at the next read."""
-        if not self._out or self._socket is None:
-            return
+        if self._out and self._socket is not None:
+            del self._out[: self._send(self._socket, self._out)]
+
+    def _send(self, sock: socket.socket, data: bytes | bytearray) -> int:
+        """Return how much of it the socket took; of a broken one nothing is kept."""
         try:
-            sent = self._socket.send(self._out)
+            return sock.send(data)
         except (BlockingIOError, InterruptedError):
-            return
+            return 0
         except OSError as error:
             self.cause = self.cause or _words(error.errno or 0)
-            self._out.clear()
-            return
-        del self._out[:sent]
+            return len(data)
 
     @property
     def unsent(self) -> bool:

@@ -80,7 +80,7 @@ class Raw(Sink):
 
 
 class Stamps:
-    """RFC 3339 UTC with microseconds of wall-clock nanoseconds. What one read brought shares its time."""
+    """RFC 3339 UTC with microseconds, of nanoseconds since 1970. What one read brought shares its time."""
 
     __slots__ = ("_ns", "_second", "_seconds", "_text")
 
@@ -112,7 +112,7 @@ class Json(Sink):
 
     def __init__(self, out: Out, *, many: bool = False) -> None:
         self._write = out.write
-        self._line = _quick_line() if many else _line
+        self._line_of = _quick_line() if many else _line
         self._stamp = Stamps()
         self._heads: dict[tuple[Route, bool], bytes] = {}
         # What the last update's line began with, and what follows from: mostly the next one's is the same.
@@ -131,7 +131,7 @@ class Json(Sink):
             if isinstance(event, Update):
                 self._update(event, parts)
             elif not isinstance(event, Heartbeat):
-                parts.append(self._line(event_fields(event, self._stamp)))
+                parts.append(self._line_of(event_fields(event, self._stamp)))
         if parts:
             self._write(b"".join(parts))
 
@@ -202,16 +202,18 @@ def _line(fields: dict[str, Any]) -> bytes:
 
 
 def _quick_line() -> Callable[[dict[str, Any]], bytes]:
-    """Return what takes a fourth of the time of `_line`; it spells what is not ASCII as it is, as rows do."""
+    """Return what does as `_line` does, mostly in a fourth of its time."""
     from msgspec.json import Encoder
 
     encode = Encoder().encode
 
     def line(fields: dict[str, Any]) -> bytes:
         try:
-            return encode(fields) + b"\n"
-        except (ValueError, OverflowError, TypeError):  # half a surrogate pair, an integer of 70 bits
+            text = encode(fields)
+        except (ValueError, TypeError):  # half a surrogate pair, for one
             return _line(fields)
+        # What is not printable in ASCII would leave as it is, and a terminal or a splitter of lines obey it.
+        return text + b"\n" if text.isascii() and b"\x7f" not in text else _line(fields)
 
     return line
 

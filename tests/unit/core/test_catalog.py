@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -221,20 +222,26 @@ def test_orders_that_the_exchange_takes_are_taken(words: str) -> None:
     assert bound(f"addOrder {' '.join(ORDER)} {words}").entry is v1_entries.ADD_ORDER
 
 
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=stop-loss-limit price=1 price2=1"),
-        (
-            v1_entries.ADD_ORDER,
-            "type=buy volume=1 ordertype=limit price=1 close[ordertype]=limit close[price]=1",
-        ),
-        (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=market price=1"),
-        (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=trailing-stop price=1"),
-        (v1_entries.EDIT_ORDER, "volume=1 price=1 price2=1"),
-        (v1_entries.AMEND_ORDER, "txid=O display_volume=1 limit_price=1 trigger_price=1"),
-    ],
-)
+RULED = [
+    (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=stop-loss-limit price=1 price2=1"),
+    (
+        v1_entries.ADD_ORDER,
+        "type=buy volume=1 ordertype=limit price=1 close[ordertype]=limit close[price]=1",
+    ),
+    (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=market price=1"),
+    (v1_entries.ADD_ORDER, "type=buy volume=1 ordertype=trailing-stop price=1"),
+    (v1_entries.EDIT_ORDER, "volume=1 price=1 price2=1"),
+    (v1_entries.AMEND_ORDER, "txid=O volume=1 display_volume=1 limit_price=1 trigger_price=1"),
+]
+
+
+def test_whatever_has_decimals_and_rules_is_looked_at() -> None:
+    assert {entry.name for entry in ENTRIES if entry.rules and entry.decimals} == {
+        entry.name for entry, _ in RULED
+    }
+
+
+@pytest.mark.parametrize(("entry", "words"), RULED)
 def test_rules_ask_no_more_of_a_decimal_than_whether_it_is_zero(entry: Entry, words: str) -> None:
     """`rebind` does not ask them again."""
     given = dict(word.split("=", 1) for word in words.split(" "))
@@ -242,8 +249,8 @@ def test_rules_ask_no_more_of_a_decimal_than_whether_it_is_zero(entry: Entry, wo
     assert entry.rules
     assert numbers
     said = [
-        [rule({**given, **dict.fromkeys(numbers, number)}) is None for rule in entry.rules]
-        for number in ("0.00000001", "1", "7.5", "99999999999.5")
+        [rule({**given, **dict(zip(numbers, others, strict=True))}) is None for rule in entry.rules]
+        for others in product(("0.00000001", "7.5", "99999999999.5"), repeat=len(numbers))
     ]
     assert all(one == said[0] for one in said)
 

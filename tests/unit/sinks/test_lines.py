@@ -150,11 +150,15 @@ def test_json_has_a_line_for_every_event(event: Event, fields: str) -> None:
     assert out.text == line
 
 
-@pytest.mark.parametrize("value", ["\ud800", 2**70, "\x7f é €", 0.00001, 1e300])
+@pytest.mark.parametrize(
+    "value", ["\ud800", 2**70, "\x7f", "é €", "\u2028\u009b\u202e", 0.00001, 1e300, None]
+)
 def test_what_an_exchange_may_answer_is_told_where_there_are_many_events_too(value: Any) -> None:
     out = Memory()
     Json(out, many=True).write([events.Reply(NOW, "addOrder", 7, {"a": value})])
     assert json.loads(out.text)["result"]["a"] == value
+    assert out.text[:-1].isprintable()
+    assert out.text.isascii()
 
 
 def test_json_of_a_trade_is_the_line_of_the_contract() -> None:
