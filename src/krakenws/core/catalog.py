@@ -63,9 +63,8 @@ class Entry:
 
     `rows` names the row type of its data. `owes_snapshot` says that data must follow an ack (quirk L3);
     `answers` names the list parameter whose length is the number of answers; `rules` are checks over all
-    values, each giving what is `Wrong` or None; of a decimal without a sign they ask no more than
-    whether it is zero, and say nothing against one that is not.
-    `reply` is the event or method of its answer.
+    values, each giving what is `Wrong` or None; of a decimal without a sign they ask no more than whether it
+    is zero, and say nothing against one that is not. `reply` is the event or method of its answer.
     """
 
     api: int

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from krakenws.core.catalog import Bound, Wrong
+    from krakenws.core.pair import PairRow
     from krakenws.net.errand import Learn
     from krakenws.net.pairs import Pairs
     from krakenws.options import Options
@@ -68,14 +69,12 @@ class Checks:
             listed = self._fetch(bound, name, listed)
         if listed is None:
             return
-        row = listed.row
-        wrong = self._unlisted(bound, name) if row is None else wrong_for_pair(bound, row)
+        wrong = self._wrong(bound, name, listed.row)
         if wrong is None:
             return
         if now_s - listed.fetched_s > _RECENT_S:
             listed = self._fetch(bound, name, listed) or listed
-            row = listed.row
-            wrong = self._unlisted(bound, name) if row is None else wrong_for_pair(bound, row)
+            wrong = self._wrong(bound, name, listed.row)
         if wrong is not None:
             _refuse(bound, wrong)
 
@@ -115,7 +114,9 @@ class Checks:
         patience_s = min(self._options.connect_timeout_s, _PATIENCE_S)
         return load(replace(self._options, connect_timeout_s=patience_s), refresh=True, now_s=time())
 
-    def _unlisted(self, bound: Bound, name: str) -> Wrong:
+    def _wrong(self, bound: Bound, name: str, row: PairRow | None) -> Wrong | None:
+        if row is not None:
+            return wrong_for_pair(bound, row)
         meant = load(self._options, refresh=False, now_s=time()).nearest(name, bound.entry.api)
         said = f"pair={shown(name)} is not on the exchange's list"
         return "pair", said + (f"; did you mean {meant}?" if meant else "")
